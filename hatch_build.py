@@ -1,0 +1,24 @@
+"""Build step of the wheel: bundle the annotation page's scripts (editable installs leave that to `make`)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class BundleHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Runs `tools/browser_setup.sh bundle` where npm is there; without it the pages have plain text areas."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called before files are collected; `version` is `standard` or `editable`."""
+        bundle = Path(self.root, "src/ilf/annotate/static/bundle/app.js")
+        if version == "editable" or bundle.is_file():
+            return
+        if shutil.which("npm") is None:
+            self.app.display_warning("npm is not installed: the wheel's annotation page has plain text areas")
+            return
+        subprocess.run(["bash", "tools/browser_setup.sh", "bundle"], cwd=self.root, check=True)

@@ -1,0 +1,107 @@
+"""Running programs for people: always in the sandbox, a few at once, the same program only once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ilf.errors import IlfError
+from ilf.records import Task, Verdict, content_id
+
+if TYPE_CHECKING:
+    from ilf.sandbox.verify import Evaluation, Verifier
+
+_KEPT = 2000
+"""Verdicts remembered: a person runs a refinement and then submits it."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of an expression run with a program."""
+
+    expression: str
+    value: str | None
+    """`repr` of its value."""
+    error: str | None
+    """`Type: message`, or why it was stopped."""
+    line: int | None
+    stdout: str | None
+
+
+class Checker:
+    """The sandbox as the annotation server uses it.
+
+    Args:
+        verifier: how programs run; None where no isolation is to be had: then nothing runs.
+        problem: why it is None, for people.
+        at_once: programs at the same time.
+    """
+
+    def __init__(self, verifier: Verifier | None, problem: str = "", at_once: int = 2) -> None:
+        self._verifier = verifier
+        self.problem = problem
+        self._slots = threading.BoundedSemaphore(at_once)
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Verdict] = OrderedDict()
+
+    @property
+    def available(self) -> bool:
+        """Whether programs can run at all."""
+        return self._verifier is not None
+
+    def close(self) -> None:
+        """End the sandbox's workers."""
+        if self._verifier is not None:
+            self._verifier.close()
+
+    def tests(self, task: Task, code: str) -> Verdict | None:
+        """The verdict on a program; None where nothing can run or the sandbox failed."""
+        if self._verifier is None:
+            return None
+        key = content_id(task.model_dump(mode="json"), code)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        try:
+            with self._slots:
+                verdict = self._verifier.verify_one(task, code)
+        except IlfError as error:
+            self.problem = str(error)
+            return None
+        if verdict.status == "sandbox_error":
+            self.problem = verdict.detail or "the sandbox failed"
+            return None
+        with self._lock:
+            self._known[key] = verdict
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return verdict
+
+    def expression(self, task: Task, code: str, expression: str) -> Tried | None:
+        """What an expression gives with a program; None where nothing can run."""
+        if self._verifier is None:
+            return None
+        try:
+            with self._slots:
+                return tried(expression, self._verifier.run(task, code, expression))
+        except IlfError as error:
+            self.problem = str(error)
+            return None
+
+
+_STOPPED = {
+    "timeout": "it ran too long and was stopped",
+    "memory": "it used too much memory and was stopped",
+    "killed": "it was stopped",
+}
+
+
+def tried(expression: str, result: Evaluation) -> Tried:
+    """The sandbox's answer for people."""
+    error = result.error
+    if result.status != "passed" and not error:
+        error = _STOPPED.get(result.status, result.status)
+    return Tried(expression, result.value, error, result.line, result.stdout)

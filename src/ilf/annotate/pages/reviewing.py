@@ -1,0 +1,101 @@
+"""The reviewer's pages: what waits, one answer beside its item, decisions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ilf.annotate import queue, review
+from ilf.annotate.answers import clean, content, program, verdict
+from ilf.annotate.app import Caller, Web, back_to
+from ilf.annotate.checks import CATEGORIES, EXPLAINED, HINTS
+from ilf.annotate.pages import Form, web_of
+from ilf.annotate.pages.work import draft_of
+from ilf.annotate.store import Refused
+from ilf.records import Task, Verdict
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/review")
+def waiting(request: Request) -> Response:
+    """What a reviewer has to look at."""
+    web = web_of(request)
+    caller = web.caller(request, "reviewer")
+    return web.page(
+        request, "review.html", caller=caller, rows=review.waiting(web.store),
+        recent=review.recent(web.store),
+        reviewing=web.store.settings.review,
+    )  # fmt: skip
+
+
+@router.get("/review/{answer_id}")
+def answer(request: Request, answer_id: int) -> Response:
+    """One answer with everything that helps to judge it."""
+    web = web_of(request)
+    return _page(request, web, web.caller(request, "reviewer"), answer_id)
+
+
+def _page(
+    request: Request, web: Web, caller: Caller, answer_id: int, status: int = 200, problem: str = ""
+) -> Response:
+    row, item, person, candidates = review.look(web.store, answer_id)
+    chosen = next((c for c in candidates if c.id == row.candidate_id), candidates[0])
+    return web.page(
+        request, "review_item.html", status=status, caller=caller, answer=row, item=item, author=person,
+        task=Task.model_validate(item.task), program=program(chosen), verdict=verdict(chosen),
+        code=clean(program(chosen).code), draft=content(row),
+        checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
+        others=review.others(web.store, row), log=queue.history(web.store, f"answers/{row.id}"),
+        categories=CATEGORIES, explained=EXPLAINED, hint_texts=HINTS, problem=problem,
+    )  # fmt: skip
+
+
+@router.post("/review/{answer_id}/{action}")
+def act(request: Request, answer_id: int, action: str, form: Form) -> Response:
+    """Accept, edit, return or reassign an answer."""
+    web = web_of(request)
+    caller = web.acting(request, form, "reviewer")
+    version = form.number("version")
+    try:
+        if action == "accept":
+            review.accept(web.store, caller.id, answer_id, version)
+        elif action == "edit":
+            _edit(web, caller, answer_id, form, version)
+        elif action == "return":
+            review.send_back(web.store, caller.id, answer_id, form.get("comment", ""), version)
+        elif action == "reassign":
+            review.reassign(web.store, caller.id, answer_id, version)
+        else:
+            raise Refused("there is no such page", status=404)
+    except Refused as error:
+        if error.status in (404, 403):
+            raise
+        return _page(request, web, caller, answer_id, status=error.status, problem=str(error))
+    web.stale()
+    following = review.waiting(web.store)
+    return back_to(f"/review/{following[0][0].id}" if following else "/review")
+
+
+def _edit(web: Web, caller: Caller, answer_id: int, form: Form, version: int | None) -> None:
+    row, item, _, _ = review.look(web.store, answer_id)
+    new = draft_of(form)
+    new = new.model_copy(update={"candidate": row.candidate_id, "refinement": new.refinement or None})
+    checked = None
+    if new.refinement:
+        web.runs.spend(str(caller.id))
+        checked = web.checker.tests(Task.model_validate(item.task), new.refinement)
+    review.edit(web.store, caller.id, answer_id, new, checked, version)
+
+
+@router.post("/items/{item_id}/decide")
+def decide(request: Request, item_id: int, form: Form) -> Response:
+    """Take a questioned task out, or put it back."""
+    web = web_of(request)
+    caller = web.acting(request, form, "reviewer")
+    if form.get("decision") not in ("remove", "keep"):
+        raise Refused("decision: remove or keep", status=422)
+    review.decide(web.store, caller.id, item_id, form.get("decision") == "remove", form.get("comment", ""))
+    web.stale()
+    return back_to("/review")

@@ -1,0 +1,413 @@
+"""An annotation store: its settings, its queue of tasks, what is accepted and how far people are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from ilf.annotate.database import Database
+from ilf.annotate.schema import Answer, Base, Candidate, History, Item, Person, Receipt, Setting
+from ilf.errors import IlfError
+from ilf.feedback.ranking import rank
+from ilf.records import Feedback, Program, Task, Verdict
+
+MOST = 8
+"""Candidates an item keeps."""
+ANSWERED = ("submitted", "accepted")
+"""States of an answer that is there, reviewed or not."""
+
+
+class Refused(IlfError):
+    """What a person asked for cannot be done; `status` is the HTTP status, the message is for the person."""
+
+    def __init__(self, message: str, status: int = 409) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Conflict(Refused):
+    """The answer was changed elsewhere (another tab, a reviewer) since it was read."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a team works."""
+
+    overlap: int = 1
+    """People an item."""
+    review: bool = False
+    """Only answers that a reviewer accepted count."""
+    idle_minutes: float = 30.0
+    """A task comes back to the queue when its holder has done nothing for so long."""
+    title: str = "Feedback"
+    """Shown on top of each page."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far people are."""
+
+    items: int
+    """Items in all, removed ones left out."""
+    done: int
+    """Items with as many answers as asked for."""
+    accepted: int
+    """Accepted pieces of feedback."""
+    waiting: int
+    """Answers that wait for a reviewer."""
+    returned: int
+    """Answers that went back to their author."""
+    held: int
+    """Items that someone is working on now."""
+    questioned: int
+    """Items whose tests or wording a reviewer has to look at."""
+    removed: int
+    """Items taken out."""
+    left: int
+    """Items that somebody can still work on or decide."""
+    median_seconds: float | None
+    """Median time an answer."""
+
+
+class Store:
+    """The annotation store at `where`: the path of an SQLite file, or a database URL."""
+
+    def __init__(self, where: Path | str, clock: Callable[[], float] = time.time) -> None:
+        """Open or create it.
+
+        Args:
+            where: a path, or `sqlite:///…` or `postgresql://…`.
+            clock: seconds since 1970; tests move it.
+
+        Raises:
+            DataError, MissingDependency, RunFolderError: see `Database`.
+        """
+        url = f"sqlite:///{where}" if isinstance(where, Path) or "://" not in where else where
+        self.database = Database(url)
+        self.clock = clock
+        self.read = self.database.read
+
+    def close(self) -> None:
+        """Close it; nothing is pending."""
+        self.database.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Change]:
+        """One change: on disk as a whole when the block ends."""
+        with self.database.write() as session:
+            yield Change(session, self.clock())
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people (without a password)."""
+        url = self.database.engine.url
+        return str(url.database) if self.database.sqlite else url.render_as_string(hide_password=True)
+
+    # Settings and state ---------------------------------------------------------------------------
+
+    def state(self, name: str) -> dict[str, Any] | None:
+        """A named piece of state."""
+        with self.read() as session:
+            row = session.get(Setting, name)
+            return None if row is None else row.value
+
+    def set_state(self, name: str, value: dict[str, Any]) -> None:
+        """Keep a named piece of state (not part of the history)."""
+        with self.write() as change:
+            change.session.merge(Setting(name=name, value=value))
+
+    @property
+    def settings(self) -> Settings:
+        """How the team works."""
+        known = {field.name for field in fields(Settings)}
+        return Settings(**{k: v for k, v in (self.state("settings") or {}).items() if k in known})
+
+    def configure(self, **changes: Any) -> Settings:
+        """Change some settings. Another overlap holds for every item that is not removed."""
+        before = self.settings
+        after = Settings(**{**asdict(before), **changes})
+        if after == before and self.state("settings") is not None:
+            return after
+        with self.write() as change:
+            change.session.merge(Setting(name="settings", value=asdict(after)))
+            change.log(None, "settings", "settings", asdict(before), asdict(after))
+            if after.overlap != before.overlap:
+                change.session.execute(update(Item).values(needed=after.overlap))
+                change.session.flush()
+                for item in change.session.scalars(select(Item)):
+                    change.settle(item)
+        return after
+
+    # The queue ------------------------------------------------------------------------------------
+
+    def fill(
+        self,
+        tasks: Sequence[Task],
+        programs: Iterable[Program],
+        verdicts: Iterable[Verdict],
+        round: int = 1,
+        most: int = MOST,
+        only_unsolved: bool = True,
+    ) -> int:
+        """Queue the tasks that no program solved; return how many are new.
+
+        A task without any usable wrong program (none sampled, or only `sandbox_error`s) is passed over.
+        Filling again with the same tasks changes nothing.
+
+        Args:
+            tasks: in the order in which people will see them.
+            programs: samples of the model.
+            verdicts: one a program, in any order.
+            round: of the run.
+            most: candidates to keep an item.
+            only_unsolved: leave out tasks that some program solved.
+        """
+        judged = {verdict.program_id: verdict for verdict in verdicts}
+        by_task: dict[str, list[tuple[Program, Verdict]]] = {}
+        for program in programs:
+            verdict = judged.get(program.program_id)
+            # There is nothing to say about a completion that held no code.
+            if verdict is not None and program.code.strip():
+                by_task.setdefault(program.task_id, []).append((program, verdict))
+        ranked = {
+            task.task_id: rank(by_task[task.task_id], most)
+            for task in tasks
+            if task.task_id in by_task
+            and not (only_unsolved and any(v.passed for _, v in by_task[task.task_id]))
+        }
+        overlap = self.settings.overlap
+        with self.write() as change:
+            session = change.session
+            known = set(session.scalars(select(Item.task_id).where(Item.round == round)))
+            position = session.scalar(select(func.max(Item.position))) or 0
+            new = 0
+            for task in tasks:
+                pairs = ranked.get(task.task_id)
+                if not pairs or task.task_id in known:
+                    continue
+                known.add(task.task_id)
+                new += 1
+                change.add_item(task, pairs, round, position + new, overlap)
+            if new:
+                change.log(None, "fill", f"rounds/{round}", None, {"items": new})
+        return new
+
+    def accepted(self, round: int | None = None, mark_used: bool = False) -> list[Feedback]:
+        """All accepted feedback, in the queue's order.
+
+        Args:
+            round: only this one's.
+            mark_used: say that a run trains on it: from now on its authors cannot change it.
+        """
+        with self.write() if mark_used else self.read() as opened:
+            session = opened.session if isinstance(opened, Change) else opened
+            rows = session.execute(
+                select(Answer, Item, Candidate, Person)
+                .join(Item, Answer.item_id == Item.id)
+                .join(Candidate, Answer.candidate_id == Candidate.id)
+                .join(Person, Answer.person_id == Person.id)
+                .where(Answer.state == "accepted", Answer.kind == "feedback", Item.state != "removed")
+                .where(Item.round == round if round is not None else Item.round >= 0)
+                .order_by(Item.round, Item.position, Answer.id)
+            ).all()
+            if mark_used:
+                for answer, *_ in rows:
+                    answer.used = answer.used or self.clock()
+            return [as_feedback(*row) for row in rows]
+
+    def progress(self, round: int | None = None) -> Progress:
+        """How far people are, in all or in one round."""
+        with self.read() as session:
+            where = Item.round == round if round is not None else Item.round >= 0
+            items = dict(
+                session.execute(select(Item.state, func.count()).where(where).group_by(Item.state)).all()
+            )
+            mine = select(Answer.state, func.count()).join(Item, Answer.item_id == Item.id).where(where)
+            answers = dict(session.execute(mine.group_by(Answer.state)).all())
+            feedback = session.scalar(
+                select(func.count())
+                .select_from(Answer)
+                .join(Item, Answer.item_id == Item.id)
+                .where(where, Answer.state == "accepted", Answer.kind == "feedback", Item.state != "removed")
+            )
+            held = session.scalar(
+                select(func.count(func.distinct(Answer.item_id)))
+                .join(Item, Answer.item_id == Item.id)
+                .where(where, Answer.state == "open", Answer.lease_until > self.clock())
+            )
+            seconds = session.scalars(
+                select(Answer.seconds)
+                .join(Item, Answer.item_id == Item.id)
+                .where(where, Answer.state.in_(ANSWERED), Answer.seconds > 0)
+            ).all()
+            # An item that every person skipped is nobody's any more.
+            people = session.scalar(select(func.count()).select_from(Person).where(Person.active)) or 0
+            skipped = (
+                select(Answer.item_id)
+                .join(Item, Answer.item_id == Item.id)
+                .join(Person, Answer.person_id == Person.id)
+                .where(where, Item.state == "open", Answer.state == "skipped", Person.active)
+                .group_by(Answer.item_id)
+                .having(func.count() >= max(people, 1))
+            )
+            dead = len(session.scalars(skipped).all())
+            waiting = answers.get("submitted", 0)
+        return Progress(
+            items=sum(items.values()) - items.get("removed", 0),
+            done=items.get("done", 0),
+            accepted=feedback or 0,
+            waiting=waiting,
+            returned=answers.get("returned", 0),
+            held=held or 0,
+            questioned=items.get("questioned", 0),
+            removed=items.get("removed", 0),
+            left=items.get("open", 0) - dead + items.get("questioned", 0) + waiting,
+            median_seconds=statistics.median(seconds) if seconds else None,
+        )
+
+
+class Change:
+    """A transaction that changes the store, and its history."""
+
+    def __init__(self, session: Session, now: float) -> None:
+        self.session = session
+        self.now = now
+
+    def log(
+        self, person_id: int | None, action: str, subject: str, before: dict[str, Any] | None, after: Any
+    ) -> None:
+        """Keep one change: who, when, what, before and after."""
+        self.session.add(
+            History(
+                at=self.now, person_id=person_id, action=action, subject=subject, before=before, after=after
+            )
+        )
+
+    @contextmanager
+    def changing(self, row: Base, person_id: int | None, action: str) -> Iterator[None]:
+        """Log what the block changes in `row`; an answer's version rises."""
+        before = snapshot(row)
+        yield
+        if isinstance(row, Answer):
+            row.version += 1
+            row.updated = self.now
+        self.session.flush()
+        after = snapshot(row)
+        changed = [name for name in after if after[name] != before[name]]
+        self.log(
+            person_id,
+            action,
+            f"{row.__tablename__}/{before['id']}",
+            {name: before[name] for name in changed},
+            {name: after[name] for name in changed},
+        )
+
+    def add_item(
+        self,
+        task: Task,
+        pairs: Sequence[tuple[Program, Verdict | None]],
+        round: int,
+        position: int,
+        needed: int,
+    ) -> Item:
+        """A new item with its candidates."""
+        item = Item(
+            round=round,
+            task_id=task.task_id,
+            task=task.model_dump(mode="json", exclude_defaults=True),
+            position=position,
+            state="open",
+            needed=needed,
+            created=self.now,
+        )
+        self.session.add(item)
+        self.session.flush()
+        for place, (program, verdict) in enumerate(pairs, start=1):
+            self.session.add(candidate(item, place, program, verdict))
+        return item
+
+    def settle(self, item: Item) -> None:
+        """Put an item's state right after one of its answers changed."""
+        if item.state in ("questioned", "removed"):
+            return
+        self.session.flush()
+        answers = self.session.scalar(
+            select(func.count())
+            .select_from(Answer)
+            .where(Answer.item_id == item.id, Answer.state.in_(ANSWERED), Answer.kind == "feedback")
+        )
+        item.state = "done" if (answers or 0) >= item.needed else "open"
+
+    def once(
+        self, person_id: int, key: str | None, request: Any, do: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Do something, or repeat the reply given when the same `key` came before.
+
+        Raises:
+            Refused: the key came before with another request.
+        """
+        if not key:
+            return do()
+        body = json.dumps(request, sort_keys=True, default=str)
+        request_hash = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
+        receipt = self.session.get(Receipt, (person_id, key))
+        if receipt is not None:
+            if receipt.request_hash != request_hash:
+                raise Refused("this idempotency key was used for another request", status=422)
+            return receipt.reply
+        reply = do()
+        self.session.add(
+            Receipt(person_id=person_id, key=key, request_hash=request_hash, reply=reply, created=self.now)
+        )
+        return reply
+
+
+def candidate(item: Item, place: int, program: Program, verdict: Verdict | None) -> Candidate:
+    """A candidate's row."""
+    return Candidate(
+        item_id=item.id,
+        rank=place,
+        program=program.model_dump(mode="json", exclude_defaults=True),
+        verdict=None if verdict is None else verdict.model_dump(mode="json", exclude_defaults=True),
+    )
+
+
+def snapshot(row: Base) -> dict[str, Any]:
+    """A row's columns as JSON-able values."""
+    return {column.name: getattr(row, column.name) for column in row.__table__.columns}
+
+
+def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -> Feedback:
+    """An answer as the record that travels to the next step."""
+    if answer.imported is not None and not answer.edited:
+        return Feedback.model_validate(answer.imported)
+    return Feedback(
+        task_id=item.task_id,
+        # Half a surrogate pair, which a model may write, is in no encoding.
+        code=chosen.program["code"].encode("utf-8", "replace").decode("utf-8"),
+        text=answer.text or "",
+        source="human",
+        author=person.name,
+        seconds=round(answer.seconds, 1),
+        refinement=answer.refinement or None,
+        tags=tuple(answer.tags or ()),
+        bugs=answer.bugs,
+        model=chosen.program.get("model"),
+        warnings=tuple(answer.warnings or ()),
+        created=utc(answer.submitted),
+    )
+
+
+def utc(seconds: float | None) -> str | None:
+    """A time as ISO 8601 in UTC, to the second."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

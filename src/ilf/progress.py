@@ -1,0 +1,102 @@
+"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What a long step reports to."""
+
+    def advance(self, done: int = 0, tokens: int = 0) -> None:
+        """Say that `done` more units are finished and `tokens` more tokens were computed."""
+        ...
+
+
+class _Plain:
+    """One line every `every` seconds, and one at the end."""
+
+    def __init__(self, what: str, total: int, start: int, every: float) -> None:
+        self._what, self._total, self._done, self._every = what, total, start, every
+        self._first, self._tokens = start, 0
+        self._began = self._last = time.monotonic()
+
+    def advance(self, done: int = 0, tokens: int = 0) -> None:
+        self._done += done
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            say(self.line())
+
+    def line(self) -> str:
+        elapsed = time.monotonic() - self._began
+        text = f"  {self._what}: {self._done:,} of {self._total:,}"
+        if self._tokens and elapsed > 0:
+            text += f", {self._tokens / elapsed:,.0f} tokens/s"
+        if self._done > self._first and self._done < self._total:
+            left = elapsed / (self._done - self._first) * (self._total - self._done)
+            text += f", about {_time(left)} left"
+        return text
+
+
+class _Bar:
+    """A rich progress bar."""
+
+    def __init__(self, what: str, total: int, start: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bar = RichProgress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self.bar.add_task(what, total=total, completed=start, rate="")
+        self._tokens, self._began = 0, time.monotonic()
+
+    def advance(self, done: int = 0, tokens: int = 0) -> None:
+        self._tokens += tokens
+        elapsed = time.monotonic() - self._began
+        rate = f"{self._tokens / elapsed:,.0f} tokens/s" if self._tokens and elapsed > 0 else ""
+        self.bar.update(self._task, advance=done, rate=rate)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    )
+
+
+def say(text: str) -> None:
+    """One line for the person watching (standard error, so that output can be piped)."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def progress(what: str, total: int, start: int = 0, every: float = 30.0) -> Iterator[Progress]:
+    """Show progress over `total` units, `start` of them done before.
+
+    Args:
+        what: a word or two.
+        total: units in all.
+        start: units that need no work.
+        every: seconds between plain lines where standard error is no terminal.
+    """
+    if sys.stderr.isatty():
+        bar = _Bar(what, total, start)
+        with bar.bar:
+            yield bar
+    else:
+        yield _Plain(what, total, start, every)

@@ -1,0 +1,376 @@
+"""The text models see, in training and in sampling alike, and how a completion becomes a program.
+
+Two styles. `completion` is for base models: the paper's two formats (section 3.1, appendix). `chat` is for
+instruct models: the model's own chat template, the assistant's turn opened with a code fence and the
+function's prefix, so that the model's next token is code.
+
+In both, a prompt for a refinement ends as a prompt for a program does, with the program's prefix, and the
+completion is what follows it: sampling and training see the same tokens.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import textwrap
+import tokenize
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ilf.errors import Inexpressible
+from ilf.extraction import extract
+from ilf.records import Task
+from ilf.syntax import (
+    Definition,
+    bound_names,
+    definition,
+    find_hole,
+    normalise,
+    signature_end,
+    try_parse,
+)
+
+Style = Literal["completion", "chat"]
+
+# After the function a model begins something else (the same function again, mostly) or tries it out: up to
+# two of five characters the embedded model writes. Helpers below it are the price (docs/prompts.md).
+_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n@", "\n#", "\n```")
+# A base model may go on with its next example.
+_STOP_COMPLETION = ('\n"""', "\n'''", "\nOLD CODE:", "\nFEEDBACK:", "\nREFINEMENT:")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is given.
+
+    `text` is the whole prompt as the model's tokenizer reads it (special tokens written out; it is tokenised
+    with `add_special_tokens=False`). `user` and `prefill` are its parts for chat servers: the user's message
+    and the opening of the assistant's answer; in style `completion`, `user` is None and `prefill` is `text`.
+    """
+
+    text: str
+    user: str | None = None
+    prefill: str = ""
+
+
+class Prompter:
+    """Prompts, targets and programs in one style.
+
+    Args:
+        style: `completion` (the paper's formats) or `chat`.
+        template: style `chat`: the user's message → the text up to and including the opening of the
+            assistant's turn. Where it is None (the text then is the user's message, a blank line, and the
+            opening of the answer), prompts suit chat servers, which apply their own template.
+        bos: style `completion`: text of the token that starts a document, `""` for models without one.
+    """
+
+    def __init__(self, style: Style, template: Callable[[str], str] | None = None, bos: str = "") -> None:
+        self.style = style
+        self._template = template or (lambda message: f"{message}\n\n")
+        self._bos = bos
+        self.stop: tuple[str, ...] = _STOP if style == "chat" else _STOP + _STOP_COMPLETION
+        """Stop sequences for sampling programs and refinements."""
+
+    # ------------------------------------------------------------ prompts
+
+    def program(self, task: Task) -> Prompt:
+        """The prompt for a program that solves `task`."""
+        if self.style == "completion":
+            return self._continue(_header(task) + opening(task))
+        return self._ask(_request(task), task)
+
+    def refinement(
+        self,
+        task: Task,
+        code: str,
+        feedback: str | None,
+        shots: Sequence[tuple[Task, str, str | None, str]] = (),
+    ) -> Prompt:
+        """The prompt for a refinement of the wrong program `code`.
+
+        Args:
+            task: what `code` fails at.
+            code: the whole wrong program, prefix included.
+            feedback: what is wrong with it; None leaves the section out (the control arm without feedback).
+            shots: worked examples to stand before it: (task, wrong program, feedback, refinement).
+        """
+        if self.style == "completion":
+            parts = [_sections(*shot[:3]) + _whole(shot[0], shot[3]) for shot in shots]
+            return self._continue(
+                "\n".join([*parts, _sections(task, code, feedback)]) + _header(task) + opening(task)
+            )
+        parts = [
+            f"Example {i}\n\n{_refinement_request(*shot[:3])}\n\nCorrected program:\n\n{_fenced(shot[3])}"
+            for i, shot in enumerate(shots, start=1)
+        ]
+        parts += ["Now yours."] if shots else []
+        return self._ask("\n\n".join([*parts, _refinement_request(task, code, feedback)]), task)
+
+    def feedback(self, task: Task, code: str, shots: Sequence[tuple[Task, str, str]] = ()) -> Prompt:
+        """The prompt for a model that writes feedback on the wrong program `code`; its answer is the text.
+
+        Args:
+            task: what `code` fails at.
+            code: the whole wrong program, prefix included.
+            shots: worked examples to stand before it: (task, wrong program, feedback).
+        """
+        if self.style == "completion":
+            worked = [f"{_attempt(*shot[:2])}{shot[2].strip()}\n\n" for shot in shots]
+            return self._continue("".join(worked) + _attempt(task, code))
+        parts = [
+            f"Example {number}\n\n{_mistake(*shot[:2])}\n\nFeedback: {shot[2].strip()}"
+            for number, shot in enumerate(shots, start=1)
+        ]
+        asked = (
+            "Say in two or three sentences what is wrong with the program and how to fix it. "
+            "Do not write the corrected program."
+        )
+        message = "\n\n".join([*parts, _mistake(task, code), asked])
+        return Prompt(self._template(message) + "Feedback:", message, "Feedback:")
+
+    @property
+    def feedback_stop(self) -> tuple[str, ...]:
+        """Stop sequences for sampling feedback."""
+        return ("\nOLD CODE:", "\nREFINEMENT:") if self.style == "completion" else ("\n```", "\nExample ")
+
+    def _continue(self, text: str) -> Prompt:
+        text = self._bos + text
+        return Prompt(text, None, text)
+
+    def _ask(self, message: str, task: Task) -> Prompt:
+        # Without the signature's line break: it belongs to the first token of the body ("\n    "), and a
+        # prompt that ends with it makes models lose the indentation.
+        prefill = "```python\n" + opening(task).removesuffix("\n")
+        return Prompt(self._template(message) + prefill, message, prefill)
+
+    # ------------------------------------------------------------ targets
+
+    def program_target(self, task: Task, code: str) -> str:
+        """What follows `program(task)` for the program `code`: the completion a model is trained on.
+
+        `extract_program` makes the same program of it again, but for trials below the function and comments
+        at the left margin. Imports, helpers and constants above the function that the prompt does not have
+        move into the function, the only way to express them after the signature.
+
+        Raises:
+            Inexpressible: no continuation of the prompt is this program: another signature, a helper that
+                the prompt defines otherwise, other code above the function, or functions below it, which
+                sampling stops before.
+        """
+        start = opening(task)
+        body = _body(task, normalise(code))
+        # What extraction leaves out (trials below the function) is not to be learnt either.
+        margin = "\n" if self.style == "chat" and start.endswith("\n") else ""
+        program = self.extract_program(task, margin + body)
+        if not program.startswith(start):
+            raise Inexpressible("it cannot be read back from what follows the prompt")
+        lost = _defined(start + body) - _defined(program)
+        if lost:
+            raise Inexpressible(f"{', '.join(sorted(lost))}: below the function, where sampling stops")
+        body = _without_margin_comments(start, program[len(start) :].rstrip())
+        found = next((stop for stop in self.stop if stop in "\n" + body), None)
+        if found:
+            raise Inexpressible(f"it contains {found!r}, where sampling stops")
+        if self.style == "chat":
+            return margin + body + "\n```"
+        return body + "\n"
+
+    def refinement_target(self, task: Task, code: str) -> str:
+        """What follows `refinement(task, …)` for the corrected program `code`; as `program_target`."""
+        return self.program_target(task, code)
+
+    # ------------------------------------------------------------ programs
+
+    def extract_program(self, task: Task, completion: str) -> str:
+        """The whole program that a completion of `program(task)` stands for; `""` where it is no code."""
+        if self.style == "chat":
+            completion = completion.removeprefix("\n")  # the signature's line break, see `_ask`
+        return extract(completion, opening(task), task.entry_point, definitions_after=False)
+
+    def extract_refinement(self, task: Task, completion: str) -> str:
+        """As `extract_program`, for a completion of `refinement(task, …)`."""
+        return self.extract_program(task, completion)
+
+
+# ---------------------------------------------------------------- the parts of a prompt
+
+
+def opening(task: Task) -> str:
+    """The code that every prompt for `task` ends with: its prefix, ending in one line break.
+
+    A task without prefix (its signature is not known) opens with `def NAME(`, or `class NAME` where the name
+    is capitalised as a class's.
+    """
+    if task.prefix.strip():
+        return normalise(task.prefix).rstrip() + "\n"
+    return f"class {task.entry_point}" if task.entry_point[:1].isupper() else f"def {task.entry_point}("
+
+
+def shown_example(test: str) -> str:
+    """A test as the paper's prompt shows it: without `assert `, its `==` written `=`."""
+    test = test.removeprefix("assert ")
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(test).readline):
+            if token.type == tokenize.OP and token.string == "==":
+                lines = test.split("\n")
+                line, column = token.start
+                lines[line - 1] = lines[line - 1][:column] + "=" + lines[line - 1][column + 2 :]
+                return "\n".join(lines)
+    except (tokenize.TokenError, SyntaxError):
+        pass
+    return test
+
+
+def _documented(task: Task) -> bool:
+    """Whether the prefix carries the description already, as HumanEval's prompts do."""
+    tree = try_parse(task.prefix)
+    node = definition(tree, task.entry_point) if tree else None
+    return node is not None and task.description[:40] in (ast.get_docstring(node) or ast.unparse(node))
+
+
+def _header(task: Task) -> str:
+    """The module docstring of the paper's program prompt."""
+    if _documented(task):
+        return ""
+    shown = f"\n\n>>> Example: {shown_example(task.shown)}" if task.shown else ""
+    quotes = "'''" if '"""' in task.description + shown else '"""'
+    return f"{quotes}\n{task.description}{shown}\n{quotes}\n\n"
+
+
+def _whole(task: Task, code: str) -> str:
+    """A program under its prompt's docstring, ending in one line break."""
+    return _header(task) + normalise(code).rstrip() + "\n"
+
+
+def _sections(task: Task, code: str, feedback: str | None) -> str:
+    if feedback is None:
+        return f"OLD CODE:\n{_whole(task, code)}\nREFINEMENT:\n"
+    return f"{_attempt(task, code)}{normalise(feedback).strip()}\n\nREFINEMENT:\n"
+
+
+def _attempt(task: Task, code: str) -> str:
+    """The paper's refinement prompt up to where the feedback goes."""
+    return f"OLD CODE:\n{_whole(task, code)}\nFEEDBACK:\n"
+
+
+def _mistake(task: Task, code: str) -> str:
+    return f"{_request(task)}\n\nThis program is wrong:\n\n{_fenced(normalise(code))}"
+
+
+def _fenced(code: str) -> str:
+    return f"```python\n{code.rstrip()}\n```"
+
+
+def _request(task: Task) -> str:
+    shown = f"\n\nIt must pass this test:\n\n{_fenced(task.shown)}" if task.shown else ""
+    return task.description.strip() + shown
+
+
+def _refinement_request(task: Task, code: str, feedback: str | None) -> str:
+    said = "" if feedback is None else f"\n\nWhat is wrong with it:\n\n{normalise(feedback).strip()}"
+    return f"{_mistake(task, code)}{said}\n\nWrite the corrected program."
+
+
+# ---------------------------------------------------------------- a program as a continuation
+
+
+_MOVABLE = (
+    ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+)  # fmt: skip
+
+
+def _defined(code: str) -> set[str]:
+    """Names of the functions and classes at the top level."""
+    tree = try_parse(normalise(code))
+    return {s.name for s in tree.body if isinstance(s, Definition)} if tree else set()
+
+
+def _body(task: Task, code: str) -> str:
+    """What of `code` follows the prompt's opening; raises `Inexpressible`."""
+    start = opening(task)
+    lines = code.split("\n")
+    written = start.count("\n")
+    if start.endswith("\n") and "".join(f"{line.rstrip()}\n" for line in lines[:written]) == "".join(
+        f"{line.rstrip()}\n" for line in start.split("\n")[:written]
+    ):
+        return "\n".join(lines[written:])
+    tree = try_parse(code)
+    if tree is None:
+        raise Inexpressible("it does not parse, and does not start with the prompt's code")
+    node = definition(tree, task.entry_point)
+    if node is None:
+        raise Inexpressible(f"it does not define {task.entry_point}")
+    before = tree.body[: tree.body.index(node)]
+    if not start.endswith("\n"):
+        return _unsigned(task, code, before, start)
+    hole = find_hole(start)
+    if hole is None or hole.node.name != task.entry_point or hole.node is not hole.top:
+        raise Inexpressible("it does not start with the prompt's code")
+    prompt, signature = hole.tree, hole.node
+    if _signature(node) != _signature(signature):
+        raise Inexpressible(f"another signature: {_signature(node)}, not {_signature(signature)}")
+
+    there = {name: ast.dump(s) for s in prompt.body if s is not signature for name in bound_names(s)}
+    own = _own_names(node)
+    moved = []  # what the prompt lacks goes into the function
+    for statement in before:
+        names = bound_names(statement)
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):  # a docstring
+            continue
+        if names and all(there.get(name) == ast.dump(statement) for name in names):
+            continue
+        if names & (there.keys() | own) or not isinstance(statement, _MOVABLE) or "global " in code:
+            raise Inexpressible(
+                f"{ast.unparse(statement).splitlines()[0]}: above the function, not in the prompt"
+            )
+        moved.append(ast.unparse(statement))
+    line, column = signature_end(code, node)
+    if lines[line - 1][column:].strip() and node.body[0].lineno == line:
+        body = "    " + lines[line - 1][column:].strip() + "\n" + "\n".join(lines[line:])
+    else:
+        body = "\n".join(lines[_documentation_end(node, signature, line) :])
+    indent = (
+        lines[node.body[-1].lineno - 1][: node.body[-1].col_offset] if node.body[-1].lineno > line else "    "
+    )
+    return "".join(textwrap.indent(text, indent) + "\n" for text in moved) + body
+
+
+def _without_margin_comments(start: str, body: str) -> str:
+    """`body` without comments at the left margin, where sampling stops; as it is where that changes it."""
+    kept = "\n".join(line for line in body.split("\n") if not line.startswith("#"))
+    before, after = try_parse(start + body), try_parse(start + kept)
+    return kept if before and after and ast.dump(before) == ast.dump(after) else body
+
+
+def _unsigned(task: Task, code: str, before: list[ast.stmt], start: str) -> str:
+    """The continuation of `def f(`, for a task without prefix."""
+    if any(not isinstance(s, ast.Expr) for s in before):
+        raise Inexpressible("code above the function, which the prompt does not have")
+    at = code.find(start)
+    if at < 0 or (at and code[at - 1] != "\n"):
+        raise Inexpressible(f"it does not contain {start!r} as the prompt has it")
+    return code[at + len(start) :]
+
+
+def _own_names(node: Definition) -> set[str]:
+    """Parameters and variables of a function: what is moved into it must not have such a name."""
+    names = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+    return names | {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _signature(node: Definition) -> str:
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}({', '.join(map(ast.unparse, node.bases))})"
+    return f"def {node.name}({ast.unparse(node.args)})"
+
+
+def _documentation_end(node: Definition, signature: Definition, line: int) -> int:
+    """Number of lines to the end of what the prompt has of the body (a docstring), if `node` repeats it."""
+    written = [s for s in signature.body if not isinstance(s, ast.Pass)]
+    same = 0
+    for mine, prompts in zip(node.body, written, strict=False):
+        if ast.dump(mine) != ast.dump(prompts):
+            break
+        same += 1
+    return (node.body[same - 1].end_lineno or line) if same else line

@@ -1,0 +1,273 @@
+"""The six records that travel between the steps of Algorithm 1, and their one-line JSON form.
+
+Glossary (paper section 2, Algorithm 1):
+
+- `Task`: a description t and a unit-test suite u, with what a prompt about it needs.
+- `Program`: x0, a sample of the model πθ for a task.
+- `Verdict`: EVAL(x, t), with the reason.
+- `Feedback`: f, what someone says is wrong with a program and how to fix it.
+- `Refinement`: x1, a sample of πRefine given (t, x0, f).
+- `Example`: a (prompt, completion) pair that a model is fine-tuned on.
+
+Each record is frozen, refuses unknown fields, and is one line of a JSONL file. A `program_id`, `feedback_id`
+or `refinement_id` is a hash of the content, so a training row can be traced back through every file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ilf.errors import DataError
+
+
+def _as_text(value: object) -> object:
+    # Published files number their tasks; everywhere inside, an id is text.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+TaskId = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+
+
+def content_id(*parts: object) -> str:
+    """A short stable id (16 hex digits) of JSON-able `parts`."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """A frozen record with a one-line JSON form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def to_json(self) -> str:
+        """One line of JSON, without the fields that are at their default."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class Task(Record):
+    """A description and the tests that decide whether a program solves it."""
+
+    task_id: TaskId
+    description: str
+    entry_point: str
+    """Name of the function (or class) under test."""
+    tests: tuple[str, ...] = Field(min_length=1)
+    """Python test statements; all of them decide the verdict."""
+    prefix: str = ""
+    """Trusted code before the body: imports, helpers, and last the signature line of the entry point."""
+    setup: str = ""
+    """Trusted code that runs before the tests."""
+    example: str | None = None
+    """The test shown in the prompt; None means the first of `tests`."""
+    reference: str | None = None
+    """A whole program that passes."""
+    split: str | None = None
+    tags: tuple[str, ...] = ()
+    isolation: Literal["separate", "shared"] = "separate"
+    """`shared`: the tests must run inside the program's own process (weaker; recorded in the verdict)."""
+
+    @property
+    def shown(self) -> str:
+        """The test shown in the prompt."""
+        return self.tests[0] if self.example is None else self.example
+
+
+class Program(Record):
+    """A program for a task, and where it came from."""
+
+    task_id: TaskId
+    code: str
+    """The whole program, prefix included. Empty where the completion held no code."""
+    completion: str | None = None
+    """The model's raw text."""
+    model: str | None = None
+    """Hash of the weights that wrote it."""
+    round: int | None = None
+    index: int = 0
+    """Which of the task's n samples."""
+    style: str | None = None
+    """Prompt style."""
+    seed: int | None = None
+    logprob: float | None = None
+    """Sum of the sampled tokens' log-probabilities at temperature 1, untruncated (nats)."""
+    tokens: int | None = None
+    """Number of sampled tokens, the end token included where the model wrote one."""
+    finish: Literal["stop", "length"] | None = None
+
+    @property
+    def program_id(self) -> str:
+        """Hash of (task, code)."""
+        return content_id(self.task_id, self.code)
+
+
+Status = Literal[
+    "passed", "failed", "error", "timeout", "memory", "killed", "no_code", "sandbox_error", "flaky"
+]
+
+
+class Verdict(Record):
+    """EVAL(x, t) with the reason. `sandbox_error` is the sandbox's own failure, never a wrong program."""
+
+    task_id: TaskId
+    program_id: str
+    status: Status
+    tests: tuple[bool | None, ...] = ()
+    """Per test of the task: passed, failed, or None where it never ran."""
+    test: int | None = None
+    """Index of the first test that did not pass."""
+    call: str | None = None
+    """The failing call or test as written."""
+    expected: str | None = None
+    actual: str | None = None
+    error: str | None = None
+    """The exception, `Type: message`."""
+    line: int | None = None
+    """Line of the program, counted from 1, where the exception arose."""
+    stdout: str | None = None
+    """Tail of what the program printed."""
+    seconds: float = 0.0
+    """CPU time."""
+    isolation: Literal["bubblewrap", "unsafe"] = "bubblewrap"
+    shared: bool = False
+    """The tests ran inside the program's process (`Task.isolation`)."""
+    detail: str = ""
+    """All of the above as a text for a person or a refinement model."""
+
+    @property
+    def passed(self) -> bool:
+        """EVAL(x, t) = 1."""
+        return self.status == "passed"
+
+
+class Feedback(Record):
+    """What someone says is wrong with a program, and how to fix it."""
+
+    task_id: TaskId
+    code: str
+    """The incorrect program, prefix included."""
+    text: str
+    source: Literal["human", "recorded", "model", "execution"]
+    author: str | None = None
+    seconds: float | None = None
+    """Time spent writing."""
+    refinement: str | None = None
+    """A corrected program by the same author."""
+    tags: tuple[str, ...] = ()
+    """Kinds of bug, in the paper's categories (Table 5)."""
+    bugs: int | None = None
+    """Number of bugs the text addresses."""
+    model: str | None = None
+    """Hash of the weights that wrote the incorrect program, where known."""
+    warnings: tuple[str, ...] = ()
+    """Checks that spoke up while it was written."""
+    created: str | None = None
+    """When it was submitted (ISO 8601, UTC)."""
+
+    @property
+    def feedback_id(self) -> str:
+        """Hash of (task, program, text)."""
+        return content_id(self.task_id, self.code, self.text)
+
+
+class Refinement(Record):
+    """A corrected program by πRefine, following one feedback."""
+
+    feedback_id: str
+    task_id: TaskId
+    code: str
+    completion: str | None = None
+    model: str | None = None
+    index: int = 0
+    seed: int | None = None
+    logprob: float | None = None
+    tokens: int | None = None
+    finish: Literal["stop", "length"] | None = None
+    verdict: Verdict | None = None
+    edit_distance: int | None = None
+    """Levenshtein distance to the incorrect program, in characters."""
+
+    @property
+    def refinement_id(self) -> str:
+        """Hash of (feedback, code)."""
+        return content_id(self.feedback_id, self.code)
+
+
+class Example(Record):
+    """A prompt and the completion a model is fine-tuned to give; the loss is on the completion only."""
+
+    prompt: str
+    completion: str
+    weight: float = Field(default=1.0, ge=0.0)
+    task_id: TaskId | None = None
+    feedback_id: str | None = None
+    refinement_id: str | None = None
+    origin: str | None = None
+    """Which data it is: `refinement`, `human`, `gold`, `self` …"""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def describe(error: ValidationError) -> str:
+    """The first complaint of a pydantic error in one line: `field: what is wrong`."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "row"
+    return f"{where}: {first['msg']}"
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, JSON object) of a JSONL file (or `.jsonl.gz`); blank lines are passed over.
+
+    Raises:
+        DataError: the file is missing, is not UTF-8, or a line is not a JSON object (named by number).
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if not raw.strip():
+                    continue
+                try:
+                    row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except UnicodeDecodeError:
+                    raise DataError(f"{path}, line {number}: not UTF-8 text") from None
+                except json.JSONDecodeError as error:
+                    raise DataError(f"{path}, line {number}: not JSON: {error.msg}") from None
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}, line {number}: a JSON object was expected")
+                yield number, row
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, but a JSONL file was expected") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (gzip.BadGzipFile, EOFError):
+        raise DataError(f"{path}: not a whole gzip file") from None
+
+
+def read_jsonl(path: Path, kind: type[R], prepare: Callable[[dict[str, Any]], Any] | None = None) -> list[R]:
+    """All records of a JSONL file, or a `DataError` that names file, line and field."""
+    records = []
+    for number, row in read_rows(path):
+        try:
+            records.append(kind.model_validate(row if prepare is None else prepare(row)))
+        except ValidationError as error:
+            raise DataError(f"{path}, line {number}: {describe(error)}") from None
+    return records
+
+
+def write_jsonl(path: Path, records: Iterable[Record]) -> None:
+    """Write records to a temporary name and rename: a reader sees the whole file or none."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        for record in records:
+            file.write(record.to_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

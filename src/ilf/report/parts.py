@@ -1,0 +1,220 @@
+"""Tables, figures and sentences that the reports of runs, comparisons and studies share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ilf.metrics import Comparison, Estimate, Evaluation
+from ilf.records import Feedback, Refinement, Verdict
+from ilf.report import figures
+from ilf.report.content import Cell, Column, Figure, Table
+from ilf.runfolder import Manifest
+
+ABOUT = (
+    "How it works: a code model writes programs; tests find the wrong ones; someone says in words what is "
+    "wrong and how to fix it; a second model, πRefine, follows that feedback; its programs that pass the "
+    "tests are what the first model is fine-tuned on. The question is whether it then writes better programs "
+    "for tasks that nobody gave feedback on (Chen et al. 2023, arXiv 2303.16749)."
+)
+READING = (
+    "pass@k is the chance that at least one of k programs passes all tests of a task, averaged over all "
+    "tasks; numbers in brackets are 95% intervals by bootstrap over tasks."
+)
+
+
+def evaluation_table(
+    name: str, title: str, evaluations: Mapping[str, Evaluation], note: str = "", first: str = "model"
+) -> Table:
+    """pass@k and "1+ correct" of several models, a row each."""
+    ks = sorted({k for e in evaluations.values() for k in (*e.pass_at, *e.refused)})
+    columns = [Column(first)]
+    columns += [Column(f"pass@{k}", "percent", bar=True) for k in ks]
+    columns += [
+        Column("1+ correct", "percent", bar=True),
+        Column("tasks", "number"),
+        Column("samples", "number"),
+    ]
+    rows: list[list[Cell]] = [
+        [label, *(e.pass_at.get(k) for k in ks), e.solved, len(e.tasks), e.n]
+        for label, e in evaluations.items()
+    ]
+    reasons = [f"{label}: {reason}." for label, e in evaluations.items() for reason in e.refused.values()]
+    unscored = {label: e.unscored for label, e in evaluations.items() if e.unscored}
+    reasons += [
+        f"{label}: {count} samples got no verdict and are in no rate." for label, count in unscored.items()
+    ]
+    return Table(name, title, columns, rows, " ".join([note, *reasons]).strip())
+
+
+def gates_table(name: str, title: str, evaluations: Mapping[str, Evaluation], first: str = "model") -> Table:
+    """Pass rates on the shown and the hidden tests apart."""
+    columns = [
+        Column(first),
+        Column("shown test", "percent"),
+        Column("hidden tests", "percent"),
+        Column("all tests", "percent"),
+        Column("only the shown one (samples)", "number"),
+    ]
+    rows: list[list[Cell]] = [
+        [label, e.shown_pass_at_1, e.hidden_pass_at_1, e.pass_at.get(1), e.only_shown]
+        for label, e in evaluations.items()
+    ]
+    note = (
+        "pass@1 on the test that stands in the prompt, on the others, and on all. Teaching to the test would "
+        "raise the first column and the last more than the others."
+    )
+    return Table(name, title, columns, rows, note)
+
+
+def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], note: str = "") -> Table:
+    """Paired differences with their tests."""
+    columns = [
+        Column("model"),
+        Column("against"),
+        Column("metric"),
+        Column("difference (points)", "points"),
+        Column("p", "p"),
+        Column("p (Holm)", "p"),
+        Column("effect d", "number", 2),
+        Column("better/worse/same"),
+        Column("detectable (points)", "number"),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            c.b,
+            c.a,
+            c.metric,
+            c.difference,
+            c.p,
+            c.p_holm,
+            c.effect,
+            f"{c.better}/{c.worse}/{c.same}",
+            None if c.detectable is None else 100 * c.detectable,
+        ]
+        for c in comparisons
+    ]
+    explained = (
+        "Paired over tasks: interval by bootstrap, p by permutation, Holm-corrected over the rows; d is the "
+        "mean difference over its standard deviation between tasks; the last column is the smallest true "
+        "difference that so many tasks would show with 80% power."
+    )
+    return Table(name, title, columns, rows, f"{explained} {note}".strip())
+
+
+def verdict_table(
+    name: str, title: str, series: Mapping[str, Iterable[Verdict]], first: str = "programs"
+) -> Table:
+    """Share of each status, a row a series."""
+    counts = {label: Counter(verdict.status for verdict in verdicts) for label, verdicts in series.items()}
+    statuses = [s for s, _ in sum(counts.values(), Counter()).most_common()]
+    rows: list[list[Cell]] = [
+        [label, sum(found.values()), *(found[s] / max(1, sum(found.values())) for s in statuses)]
+        for label, found in counts.items()
+    ]
+    columns = [Column(first), Column("programs", "number"), *(Column(s, "percent") for s in statuses)]
+    return Table(name, title, columns, rows)
+
+
+def bars_figure(name: str, title: str, caption: str, rows: Sequence[tuple[str, Estimate]]) -> list[Figure]:
+    """Bars with intervals, or nothing where matplotlib is not installed."""
+    if not rows or not figures.available():
+        return []
+    told = "; ".join(f"{label} {100 * e.value:.1f}%" for label, e in rows)
+    return [Figure(name, title, caption, figures.bars("pass@1", rows), told)]
+
+
+def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table:
+    """How much feedback there is, by where it comes from."""
+    rows: list[list[Cell]] = []
+    for source in dict.fromkeys(item.source for item in feedback):
+        items = [item for item in feedback if item.source == source]
+        words = [len(item.text.split()) for item in items]
+        timed = [item.seconds for item in items if item.seconds is not None]
+        rows.append(
+            [
+                source,
+                len(items),
+                len({item.task_id for item in items}),
+                len({item.author for item in items if item.author}),
+                sum(words) / len(words),
+                sum(timed) / 60 if timed else None,
+                sum(item.refinement is not None for item in items),
+            ]
+        )
+    columns = [
+        Column("source"),
+        Column("items", "number"),
+        Column("tasks", "number"),
+        Column("authors", "number"),
+        Column("words each", "number"),
+        Column("minutes in all", "number"),
+        Column("with a refinement", "number"),
+    ]
+    return Table(name, title, columns, rows)
+
+
+def edit_figure(name: str, refinements: Sequence[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:
+    """How much of the wrong program a refinement changes, passing and failing ones apart."""
+    lengths = {item.feedback_id: len(item.code) for item in feedback}
+    series: dict[str, list[float]] = {"passes": [], "fails": []}
+    for refinement in refinements:
+        if refinement.edit_distance is not None and refinement.verdict is not None:
+            longest = max(len(refinement.code), lengths.get(refinement.feedback_id, 0), 1)
+            key = "passes" if refinement.verdict.passed else "fails"
+            series[key].append(refinement.edit_distance / longest)
+    if not any(series.values()) or not figures.available():
+        return []
+    drawing = figures.histogram(series, "edit distance to the wrong program / longer length", span=(0.0, 1.0))
+    means = {k: sum(v) / len(v) for k, v in series.items() if v}
+    told = "; ".join(f"{k}: mean {v:.2f}" for k, v in means.items())
+    return [
+        Figure(
+            name,
+            "How much refinements change.",
+            "Levenshtein distance over the longer length; the paper keeps human refinements under 0.5.",
+            drawing,
+            f"Histogram of relative edit distances, {told}",
+        )
+    ]
+
+
+def verdict_words(comparison: Comparison) -> str:
+    """What a paired comparison found: a gain, a loss, or nothing to be told from noise."""
+    if comparison.difference.low > 0:
+        return "a gain"
+    if comparison.difference.high < 0:
+        return "a loss"
+    return "a difference that cannot be told from noise"
+
+
+def cost_rows(
+    manifest: Manifest | None, feedback: Sequence[Feedback], programs: int, tokens: int
+) -> list[tuple[str, str]]:
+    """Seconds, tokens, programs, feedback items and annotator minutes."""
+    rows = []
+    if manifest is not None:
+        seconds = sum(step.seconds for step in manifest.steps.values())
+        seconds += sum(manifest.partial_seconds.values())
+        rows.append(("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"))
+    rows.append(("Sampled tokens", f"{tokens:,}"))
+    rows.append(("Programs verified", f"{programs:,}"))
+    minutes = [item.seconds / 60 for item in feedback if item.seconds is not None]
+    spent = (
+        f", {sum(minutes):,.0f} annotator minutes ({len(minutes)} of them timed)"
+        if minutes
+        else ", not timed"
+    )
+    rows.append(("Feedback", f"{len(feedback)} items{spent}"))
+    return rows
+
+
+def manifest_rows(manifest: Manifest | None) -> list[tuple[str, str]]:
+    """Versions, seed and hashes."""
+    if manifest is None:
+        return [("Manifest", "missing")]
+    rows = [("ilf", manifest.version), ("Started", manifest.created), ("Seed", str(manifest.seed))]
+    rows += [(key, value) for key, value in manifest.environment.items()]
+    if manifest.tasks_hash:
+        rows.append(("Tasks (sha256)", manifest.tasks_hash))
+    return rows

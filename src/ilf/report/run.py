@@ -1,0 +1,205 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ilf.metrics import Comparison, Evaluation, compare, with_holm
+from ilf.records import Program, Refinement
+from ilf.report import items, parts
+from ilf.report.content import Cell, Column, Document, Item, Section, Table
+from ilf.report.load import RoundData, RunData
+from ilf.runfolder import RunFolder, digest
+
+ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
+
+
+def document(run: RunData) -> Document:
+    """Everything a run folder says, in a reader's order."""
+    evaluations = stages(run)
+    comparisons = compare_stages(evaluations)
+    report = Document(
+        title=f"Run {run.name}",
+        claim=claim(run, evaluations, comparisons),
+        about=[parts.ABOUT, parts.READING, *run.notes],
+        settings=run.config_text,
+    )
+    if evaluations:
+        report.sections.append(_result(evaluations, comparisons))
+    for data in run.rounds:
+        if data.programs or data.feedback:
+            report.sections.append(_round_section(data, many=len(run.rounds) > 1))
+    report.items = explorer_items(run)
+    report.provenance = provenance(run)
+    return report
+
+
+def stages(run: RunData) -> dict[str, Evaluation]:
+    """Label → evaluation on the held-out tasks: before, then after each round."""
+    found: dict[str, Evaluation] = {}
+    for data in run.rounds:
+        for arm, evaluation in data.evaluations.items():
+            if arm == "before" and found:
+                continue  # the same model as the round before's `after`
+            label = ARM_NAMES.get(arm, arm)
+            if arm == "after" and len(run.rounds) > 1:
+                label = f"after round {data.number} (πθ*)"
+            found[label] = evaluation
+    return found
+
+
+def compare_stages(evaluations: dict[str, Evaluation]) -> list[Comparison]:
+    """Each later stage against the first, for every k that both have."""
+    labels = list(evaluations)
+    found: list[Comparison] = []
+    for label in labels[1:]:
+        a, b = evaluations[labels[0]], evaluations[label]
+        shared = sorted(a.pass_at.keys() & b.pass_at.keys())
+        found += [compare([a], [b], names=(labels[0], label), k=k) for k in shared]
+    return with_holm(found)
+
+
+def claim(run: RunData, evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> str:
+    """The result in one sentence with its interval."""
+    first = [c for c in comparisons if c.metric == "pass@1"] or list(comparisons)
+    if not first:
+        reached = [label for label, rows in _progress(run) if rows]
+        done = f"so far there are {', '.join(reached)}" if reached else "nothing is there yet"
+        return f"This run is not finished: {done}."
+    last = first[-1]
+    a, b = evaluations[last.a], evaluations[last.b]
+    k = 1 if last.metric == "pass@1" else max(a.pass_at)
+    count = sum(len(data.feedback) for data in run.rounds)
+    d = last.difference
+    return (
+        f"After learning from {count} pieces of feedback the model's {last.metric} on {last.tasks} tasks it "
+        f"had not seen went from {100 * a.pass_at[k].value:.1f}% to {100 * b.pass_at[k].value:.1f}%: "
+        f"{100 * d.value:+.1f} points, 95% interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], "
+        f"{parts.verdict_words(last)}."
+    )
+
+
+def _progress(run: RunData) -> list[tuple[str, int]]:
+    return [
+        ("programs", sum(len(r.programs) for r in run.rounds)),
+        ("verdicts", sum(len(r.verdicts) for r in run.rounds)),
+        ("feedback", sum(len(r.feedback) for r in run.rounds)),
+        ("refinements", sum(len(r.refinements) for r in run.rounds)),
+    ]
+
+
+def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> Section:
+    first = next(iter(evaluations.values()))
+    section = Section("result", "Result on held-out tasks")
+    where = (
+        f"split {first.split}, {len(first.tasks)} tasks, {first.n} samples each at temperature "
+        f"{first.temperature:g}"
+    )
+    section.text.append(f"Measured on {where}. None of these tasks was seen in feedback or training.")
+    section.parts.append(parts.evaluation_table("result", "Pass rates.", evaluations))
+    section.parts += parts.bars_figure(
+        "result-bars",
+        "pass@1 before and after.",
+        where.capitalize() + ".",
+        [(label, e.pass_at[1]) for label, e in evaluations.items() if 1 in e.pass_at],
+    )
+    if comparisons:
+        section.parts.append(parts.comparison_table("comparison", "Paired differences.", comparisons))
+        power = next((c.power for c in comparisons if c.metric == "pass@1"), comparisons[0].power)
+        section.text.append(power)
+    section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
+    return section
+
+
+def _round_section(data: RoundData, *, many: bool) -> Section:
+    number = data.number
+    suffix = f"-{number}" if many else ""
+    section = Section(f"round{suffix}", f"Round {number}, step by step" if many else "The run, step by step")
+    solved = {p.task_id for p, v in zip(data.programs, data.verdicts, strict=False) if v.passed}
+    tasks = {p.task_id for p in data.programs}
+    if data.verdicts:
+        section.text.append(
+            f"1. The model wrote {len(data.programs):,} programs for {len(tasks):,} tasks and solved "
+            f"{len(solved):,} of them at least once."
+        )
+        series = {"programs of πθ": data.verdicts}
+        if data.refinements:
+            series["refinements of πRefine"] = [r.verdict for r in data.refinements if r.verdict is not None]
+        section.parts.append(parts.verdict_table(f"verdicts{suffix}", "What the tests said.", series))
+    if data.feedback:
+        section.text.append(f"2. Feedback was given on {len(data.feedback):,} wrong programs.")
+        section.parts.append(parts.feedback_table(f"feedback{suffix}", "Feedback.", data.feedback))
+    if data.refinements:
+        passing = {r.task_id for r in data.refinements if r.verdict is not None and r.verdict.passed}
+        refined = {r.task_id for r in data.refinements}
+        section.text.append(
+            f"3. πRefine wrote {len(data.refinements):,} refinements for {len(refined):,} tasks; for "
+            f"{len(passing):,} of them at least one passes all tests."
+        )
+        if data.refinement is not None:
+            section.parts.append(
+                parts.evaluation_table(
+                    f"refinement{suffix}", "πRefine on the tasks it refined.", {"πRefine": data.refinement}
+                )
+            )
+        section.parts += parts.edit_figure(f"edits{suffix}", data.refinements, data.feedback)
+    if data.examples:
+        section.text.append(f"4. The model was fine-tuned on {len(data.examples):,} of them.")
+        section.parts.append(_examples_table(data, suffix))
+    return section
+
+
+def _examples_table(data: RoundData, suffix: str) -> Table:
+    weights = [example.weight for example in data.examples]
+    rows: list[list[Cell]] = [
+        [
+            origin,
+            sum(e.origin == origin for e in data.examples),
+            len({e.task_id for e in data.examples if e.origin == origin}),
+        ]
+        for origin in dict.fromkeys(e.origin for e in data.examples)
+    ]
+    columns = [Column("origin"), Column("examples", "number"), Column("tasks", "number")]
+    spread = f"Weights from {min(weights):.2f} to {max(weights):.2f}." if len(set(weights)) > 1 else ""
+    return Table(f"examples{suffix}", "What the model was fine-tuned on.", columns, rows, spread)
+
+
+def explorer_items(run: RunData) -> list[Item]:
+    """Tasks of the last round that has feedback, with what each stage's model writes."""
+    if not run.rounds:
+        return []
+    last = next((data for data in reversed(run.rounds) if data.feedback), run.rounds[-1])
+    written = {
+        ARM_NAMES.get(arm, arm): (rows.programs, rows.verdicts)
+        for data in run.rounds
+        for arm, rows in data.written.items()
+        if arm != "before" or data.number == 1
+    }
+    change = (ARM_NAMES["before"], ARM_NAMES["after"])
+    if not written and last.verdicts:
+        written = {"πθ": (last.programs, last.verdicts)}
+    return items.build(
+        run.tasks,
+        feedback=last.feedback,
+        refinements=last.refinements,
+        verdicts=last.verdicts,
+        written=written,
+        change=change,
+    )
+
+
+def provenance(run: RunData) -> list[tuple[str, str]]:
+    """Settings, versions, seeds, hashes, cost."""
+    feedback = [item for data in run.rounds for item in data.feedback]
+    rows: list[Program | Refinement] = []
+    for data in run.rounds:
+        rows += [*data.programs, *data.refinements]
+    rows += [p for data in run.rounds for arm in data.written.values() for p in arm.programs]
+    facts = [("Model", str(run.config.get("model", "unknown"))), ("Run folder", run.path.name)]
+    facts += parts.manifest_rows(run.manifest)
+    folder = RunFolder(run.path)
+    for data, files in zip(run.rounds, folder.rounds(), strict=True):
+        for path in (files.programs, files.feedback, files.examples):
+            if path.is_file():
+                facts.append((f"Round {data.number}, {path.name} (sha256)", digest(path)))
+    return facts + parts.cost_rows(run.manifest, feedback, len(rows), sum(row.tokens or 0 for row in rows))

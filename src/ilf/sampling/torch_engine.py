@@ -1,0 +1,281 @@
+"""Engine `torch`: our own batched decoding on the model's own layers, for many samples of many prompts.
+
+A prompt is computed once for its n samples; a sample leaves the batch at its stop sequence and another takes
+its place; the vocabulary is projected only where a token is drawn; on the CPU the weights are packed for
+oneDNN's matrix products. Each sample has random numbers of its own, so what it says does not depend on what
+else is in the batch.
+
+A model whose attention cannot be replaced (the paper's CodeGen, say) is sampled by engine `transformers`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ilf import models
+from ilf.prompts import Prompt
+from ilf.sampling import Completion, Sampler, SamplingParams
+from ilf.sampling.draw import choose, uniforms
+from ilf.sampling.packed import pack
+from ilf.sampling.shared_cache import Prefix, Row, SharedCache, own_attention, token_bytes
+from ilf.sampling.text import TextStream, encode, sample_key
+from ilf.sampling.transformers_engine import TransformersSampler
+
+log = logging.getLogger(__name__)
+
+# Prompt tokens computed in one pass, beside the samples: bounds the pass's memory.
+_PROMPT_TOKENS = 2048
+# Samples that should be ready to begin beyond the free places: about as many as end in one step.
+_AHEAD = 8
+
+
+def open(
+    model: str, *, device: str | None = None, batch_size: int | None = None, cache_gb: float | None = None
+) -> Sampler:
+    """Open a MODEL string (see `ilf.models.resolve`).
+
+    Args:
+        model: hub id, folder, GGUF file or package.
+        device: torch device; None takes CUDA where there is one.
+        batch_size: most samples computed together; None means 128 on the CPU and 512 elsewhere.
+        cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
+            the weights take, but at most half of what is free.
+
+    Raises:
+        ModelError: the model cannot be opened.
+    """
+    folder = models.resolve(model)
+    net = models.load_model(folder.path, device)
+    expected = _probe_alone(net)
+    pack(net)
+    if not _agrees(net, expected):
+        log.warning(
+            "%s computes attention its own way: sampling it with engine transformers", type(net).__name__
+        )
+        return TransformersSampler(folder.path, folder.hash, device, batch_size or 32)
+    tokenizer = models.load_tokenizer(folder.path)
+    return TorchSampler(net, tokenizer, models.context_length(folder.path), folder.hash, batch_size, cache_gb)
+
+
+class TorchSampler:
+    """Continuous batching over a `SharedCache`."""
+
+    def __init__(
+        self,
+        net: Any,
+        tokenizer: Any,
+        context: int,
+        model: str,
+        batch_size: int | None = None,
+        cache_gb: float | None = None,
+    ) -> None:
+        self.model = model
+        self._net, self._tokenizer, self._context = net, tokenizer, context
+        self._end = models.end_tokens(tokenizer, net)
+        self._batch_size = batch_size or (128 if net.device.type == "cpu" else 512)
+        self._cache_bytes = int(cache_gb * 2**30) if cache_gb else _cache_bytes(net)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Completion]:
+        """See `Sampler.sample`."""
+        ids = encode(self._tokenizer, prompts, params, self._context)
+        seen: Counter[str] = Counter()
+        groups = []
+        for place, prompt in enumerate(prompts):
+            groups.append(_Group(place, prompt.text, seen[prompt.text], Prefix(ids[place])))
+            seen[prompt.text] += 1
+        return self._run(groups, params, progress or (lambda tokens: None))
+
+    def _run(
+        self, groups: list[_Group], params: SamplingParams, progress: Callable[[int], None]
+    ) -> Iterator[Completion]:
+        if not groups:
+            return
+        with own_attention(self._net):
+            # Prompts of like length are in the cache together; the longest come first, and size the batch.
+            groups.sort(key=lambda group: len(group.prefix.ids))
+            work = _Work(groups, params, self._reserve(groups, params), progress, self._tokenizer, self._end)
+            while work.waiting or work.ready or work.live:
+                yield from work.begin()
+                yield from work.step()
+
+    def _reserve(self, groups: list[_Group], params: SamplingParams) -> SharedCache:
+        """A cache for as many samples as fit: three quarters for their own tokens, the rest for prompts."""
+        own, longest = max(params.max_tokens - 1, 1), len(groups[-1].prefix.ids)
+        token = token_bytes(self._net)
+        # Half again for the pools that samples have grown out of.
+        fitting = int(0.75 * self._cache_bytes / (1.5 * own * token))
+        rows = max(1, min(self._batch_size, fitting, len(groups) * params.n))
+        prefixes = max(1, min(len(groups), rows, int(0.25 * self._cache_bytes / (longest * token))))
+        return SharedCache(self._net, rows, prefixes, longest, own)
+
+
+@dataclass(eq=False)
+class _Group:
+    """A prompt and its n samples."""
+
+    prompt: int
+    text: str
+    occurrence: int
+    """How many prompts of the same text stand before it."""
+    prefix: Prefix
+    logits: Any = None
+    """After the prompt: (1, vocabulary)."""
+    begun: int = 0
+    ended: int = 0
+
+
+@dataclass(eq=False)
+class _Sample:
+    group: _Group
+    index: int
+    key: int
+    stream: TextStream
+    logprob: float = 0.0
+
+
+@dataclass
+class _Work:
+    """One call of `sample` under way."""
+
+    waiting: list[_Group]
+    """Prompts not yet computed; the last is next."""
+    params: SamplingParams
+    cache: SharedCache
+    progress: Callable[[int], None]
+    tokenizer: Any
+    end: Sequence[int]
+    ready: list[_Group] = field(default_factory=list)
+    """Prompts of which samples are still to begin."""
+    live: dict[Row, _Sample] = field(default_factory=dict)
+
+    def begin(self) -> Iterator[Completion]:
+        """Fill free places: a sample's first token is drawn from its prompt's logits."""
+        samples: list[_Sample] = []
+        while self.ready and len(samples) < self.cache.free_rows:
+            group = self.ready[0]
+            key = sample_key(self.params.seed, group.text, group.occurrence, group.begun)
+            stream = TextStream(self.tokenizer, group.prefix.ids, self.params, self.end)
+            samples.append(_Sample(group, group.begun, key, stream))
+            group.begun += 1
+            if group.begun == self.params.n:
+                self.ready.pop(0)
+        if samples:
+            tokens = self._draw(torch.cat([sample.group.logits for sample in samples]), samples)
+            for sample, token in zip(samples, tokens, strict=True):
+                if sample.stream.push(token):
+                    yield self._ended(sample)
+                else:
+                    self.live[self.cache.add(sample.group.prefix, token)] = sample
+
+    def step(self) -> Iterator[Completion]:
+        """One forward pass: the next token of each sample, and prompts for the places that will be free."""
+        new = self._admit()
+        if not new and not self.live:
+            return
+        logits, rows = self.cache.forward([group.prefix for group in new])
+        for place, group in enumerate(new):
+            group.logits = logits[place : place + 1].clone()
+        self.ready += new
+        if rows:
+            samples = [self.live[row] for row in rows]
+            tokens = self._draw(logits[len(new) :], samples)
+            for row, sample, token in zip(rows, samples, tokens, strict=True):
+                row.token = token
+                if sample.stream.push(token):
+                    del self.live[row]
+                    self.cache.remove(row)
+                    yield self._ended(sample)
+
+    def _admit(self) -> list[_Group]:
+        """Prompts to compute in this pass, so that the next finds a sample for every free place."""
+        n = self.params.n
+        wanted = self.cache.free_rows + _AHEAD - sum(n - group.begun for group in self.ready)
+        new: list[_Group] = []
+        tokens = 0
+        while self.waiting and len(new) < self.cache.free_prefixes and wanted > 0:
+            tokens += len(self.waiting[-1].prefix.ids)
+            if new and tokens > _PROMPT_TOKENS:
+                break
+            new.append(self.waiting.pop())
+            wanted -= n
+        return new
+
+    def _draw(self, logits: Any, samples: list[_Sample]) -> list[int]:
+        keys = np.array([sample.key for sample in samples], np.uint64)
+        steps = np.array([sample.stream.tokens for sample in samples], np.uint64)
+        numbers = uniforms(keys, steps)
+        tokens, logprobs = choose(logits, numbers, self.params.temperature, self.params.top_p)
+        for sample, logprob in zip(samples, logprobs, strict=True):
+            sample.logprob += logprob
+        self.progress(len(tokens))
+        return tokens
+
+    def _ended(self, sample: _Sample) -> Completion:
+        group, stream = sample.group, sample.stream
+        group.ended += 1
+        if group.ended == self.params.n:
+            self.cache.release(group.prefix)
+            group.logits = None
+        finish = stream.finish or "length"
+        return Completion(group.prompt, sample.index, stream.text, sample.logprob, stream.tokens, finish)
+
+
+def _cache_bytes(net: Any) -> int:
+    if net.device.type == "cuda":
+        return int(0.6 * torch.cuda.mem_get_info(net.device)[0])
+    weights = sum(int(parameter.nbytes) for parameter in net.parameters())
+    with Path("/proc/meminfo").open() as file:
+        free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    return min(max(2 * 2**30, weights), free // 2)
+
+
+_PROBE = ([5, 17, 3, 29, 11, 8, 41, 23, 2], [31, 7, 19, 13, 37])
+_PROBE_NEXT = [12, 43, 6]
+
+
+def _probe_alone(net: Any) -> list[Any]:
+    """Log-probabilities after each token that follows the two probes, each sequence computed by itself."""
+    expected = []
+    with torch.inference_mode():
+        for ids in _PROBE:
+            row = torch.tensor([ids + _PROBE_NEXT], device=net.device)
+            logits = net(input_ids=row, use_cache=False).logits[0, len(ids) - 1 :]
+            expected.append(logits.float().log_softmax(-1))
+    return expected
+
+
+def _agrees(net: Any, expected: list[Any]) -> bool:
+    """Whether the model computes the same with the shared cache as by itself (`expected`)."""
+    tolerance = 1e-3 if net.dtype == torch.float32 else 0.3
+    try:
+        with own_attention(net):
+            cache = SharedCache(net, 8, 2, max(map(len, _PROBE)), len(_PROBE_NEXT))
+            prefixes = [Prefix(list(ids)) for ids in _PROBE]
+            logits, rows = cache.forward(prefixes)
+            members = [cache.add(prefix, 0) for prefix in (prefixes[1], prefixes[0], prefixes[0])]
+            for step in range(len(_PROBE_NEXT) + 1):
+                order = [prefixes.index(row.prefix) for row in rows] if step else [0, 1]
+                wanted = torch.stack([expected[which][step] for which in order])
+                if not bool((logits.float().log_softmax(-1) - wanted).abs().max() < tolerance):
+                    return False
+                if step < len(_PROBE_NEXT):
+                    for row in members:
+                        row.token = _PROBE_NEXT[step]
+                    logits, rows = cache.forward([])
+        return True
+    except Exception as error:  # an architecture that was not made for this fails in its own way
+        log.debug("the shared cache does not fit %s: %r", type(net).__name__, error)
+        return False

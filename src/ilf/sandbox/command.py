@@ -1,0 +1,257 @@
+"""`ilf verify`: a file of programs in, a file of verdicts out, row by row in order.
+
+Verdicts go to `OUT.part` as they come; the finished file gets its name at the end. `.OUT.key` beside it says
+what it was made from, so that an interrupted command goes on only with the same input.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ilf.errors import DataError, UserError
+from ilf.records import Program, Task, content_id, read_rows
+from ilf.sandbox.limits import Limits
+from ilf.sandbox.selfcheck import self_check
+from ilf.sandbox.verify import Verifier
+
+EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+def verify(
+    tasks: str,
+    programs: Path,
+    out: Path,
+    *,
+    repeat: int = 1,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    unsafe: bool = False,
+) -> Counter[str]:
+    """Verify the programs of a JSONL file; each row comes back with `passed`, `status` and `detail` added.
+
+    Interrupted in any way, the same call goes on behind the last whole row.
+
+    Args:
+        tasks: SOURCE of the tasks, as in `ilf.tasks.load_tasks`.
+        programs: JSONL rows `{"task_id": …, "code": "…"}`; other fields are handed through.
+        out: where the verdicts go.
+        repeat: runs of each program; `flaky` where they disagree.
+        workers: programs at once; None is one per core.
+        limits: of each program.
+        unsafe: without isolation.
+
+    Returns:
+        How many verdicts of each status, over the whole file.
+
+    Raises:
+        DataError: a row is not a program, or names an unknown task (file and line are given); `out` holds
+            verdicts on other programs, or was made with other settings.
+        SandboxUnavailable: no isolation, and `unsafe` is not set.
+        SandboxFailure: too many programs could not be verified; what was verified is kept.
+    """
+    from ilf.tasks import load_tasks
+
+    if repeat < 1:
+        raise UserError(f"repeat is {repeat}; it must be at least 1")
+    limits = limits or Limits()
+    suite = {task.task_id: task for task in load_tasks(tasks)}
+    digest, total = check_programs(programs, suite)
+    key = {
+        "programs": digest,
+        "tasks": content_id(*(suite[name].model_dump() for name in sorted(suite))),
+        "limits": limits.model_dump(),
+        "repeat": repeat,
+        "unsafe": unsafe,
+    }
+    part, key_path = out.with_name(out.name + ".part"), out.with_name(f".{out.name}.key")
+    if not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}")
+    if out.exists() or part.exists():
+        _same(out if out.exists() else part, key_path, key)
+    if out.exists():
+        statuses = Counter(str(row.get("status")) for _, row in read_rows(out))
+        _say(f"{out} has all {total} verdicts already; delete it to verify again")
+        return statuses
+    with _opened(part) as file, _explained(part):
+        done, statuses = _kept(file)
+        if not done:
+            _write_key(key_path, key)
+        if done < total:
+            self_check(unsafe=unsafe)
+            if done:
+                _say(f"going on behind row {done} of {total}")
+            with Verifier(suite, limits=limits, workers=workers, unsafe=unsafe) as verifier:
+                _append(verifier, programs, file, done, total, repeat, statuses)
+        os.fsync(file.fileno())
+        part.replace(out)
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+    _say(f"{total} programs: {counts or 'none'} → {out}")
+    return statuses
+
+
+def _append(
+    verifier: Verifier,
+    programs: Path,
+    file: IO[bytes],
+    done: int,
+    total: int,
+    repeat: int,
+    statuses: Counter[str],
+) -> None:
+    waiting: list[dict[str, Any]] = []
+
+    def source() -> Iterator[Program]:
+        for number, (_, row) in enumerate(read_rows(programs)):
+            if number >= done:
+                waiting.append(row)
+                yield Program(task_id=row["task_id"], code=row["code"])
+
+    with _progress(total, done) as advance:
+        for verdict in verifier.verify(source(), repeat=repeat):
+            row = waiting.pop(0)
+            row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
+            file.write(_line(row))
+            statuses[verdict.status] += 1
+            advance()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # lone surrogates
+        return (json.dumps(row) + "\n").encode()
+
+
+def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
+    """Hash and number of the rows of a file of programs.
+
+    Raises:
+        DataError: a row that is no program of one of the `tasks`, with its line.
+    """
+    digest = hashlib.sha256()
+    total = 0
+    for number, row in read_rows(path):
+        for field in ("task_id", "code"):
+            if field not in row:
+                raise DataError(f"{path}, line {number}: {field}: missing")
+        name, code = row["task_id"], row["code"]
+        if not isinstance(code, str):
+            raise DataError(f"{path}, line {number}: code: text was expected, not {type(code).__name__}")
+        if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+            raise DataError(f"{path}, line {number}: task_id: {name!r} is not an id")
+        if str(name) not in tasks:
+            raise DataError(f"{path}, line {number}: task_id: {name!r} is not among the {len(tasks)} tasks")
+        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+        total += 1
+    return digest.hexdigest(), total
+
+
+def _same(existing: Path, key_path: Path, key: dict[str, Any]) -> None:
+    """Refuse verdicts that were made from something else."""
+    try:
+        found = json.loads(key_path.read_text())
+    except (OSError, ValueError):
+        raise DataError(
+            f"{existing} exists and does not say what it was made from; delete it or choose another --out"
+        ) from None
+    for name, what in (
+        ("programs", "other programs"),
+        ("tasks", "other tasks"),
+        ("limits", "other limits"),
+        ("repeat", "another --repeat"),
+        ("unsafe", "another --unsafe"),
+    ):
+        if found.get(name) != key[name]:
+            raise DataError(f"{existing} holds verdicts made with {what}; delete it or choose another --out")
+
+
+def _write_key(path: Path, key: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(key) + "\n")
+    temporary.replace(path)
+
+
+@contextmanager
+def _opened(part: Path) -> Iterator[IO[bytes]]:
+    """The growing file, unbuffered, held by this process alone."""
+    with part.open("a+b", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{part} is being written by another `ilf verify`") from None
+        yield file
+
+
+@contextmanager
+def _explained(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"{part}: the disk is full; verdicts so far are kept, free some space and go on"
+            ) from None
+        raise
+
+
+def _kept(file: IO[bytes]) -> tuple[int, Counter[str]]:
+    """Whole rows of an interrupted file, and their statuses; what follows the last one is cut off."""
+    statuses: Counter[str] = Counter()
+    end = 0
+    file.seek(0)
+    with os.fdopen(os.dup(file.fileno()), "rb") as reader:
+        for raw in reader:
+            try:
+                row = json.loads(raw)
+                if not raw.endswith(b"\n"):
+                    break
+                statuses[row["status"]] += 1
+            except (ValueError, KeyError, TypeError):
+                break
+            end += len(raw)
+    file.truncate(end)
+    file.seek(0, os.SEEK_END)
+    return statuses.total(), statuses
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def _progress(total: int, done: int) -> Iterator[Any]:
+    """A function to call once per verdict: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            row = bar.add_task("verifying", total=total, completed=done)
+            yield lambda: bar.advance(row)
+        return
+    started = last = time.monotonic()
+    count = done
+
+    def advance() -> None:
+        nonlocal last, count
+        count += 1
+        now = time.monotonic()
+        if now - last >= EVERY:
+            last = now
+            rate = (count - done) / (now - started)
+            _say(f"verified {count} of {total} ({rate:.0f} programs/s, {(total - count) / rate:.0f} s left)")
+
+    yield advance

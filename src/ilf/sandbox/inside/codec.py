@@ -1,0 +1,411 @@
+"""Values as plain data: the only form in which anything passes between a program and its judge.
+
+Both jails use this file. The program's side may be lied to and may lie (its interpreter belongs to the
+program); what counts is that `Decoder` is safe on any input: it is fed from JSON, builds nothing but the
+types listed in docs/sandbox.md, and never imports, evaluates or unpickles.
+
+A value is JSON: null, booleans, strings, numbers and arrays stand for None, bool, str, int/float and list;
+everything else is an object with one key, the tag.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import collections
+import datetime
+import decimal
+import fractions
+import json
+import keyword
+import sys
+from typing import Any
+
+SCALARS = frozenset({type(None), bool, int, float, str})
+SAFE_INT = 10**4000  # longer ints go as hexadecimal: int() of long decimal text is quadratic and refused
+FACTORIES = {t.__name__: t for t in (list, int, set, dict, str, float, tuple, bool, collections.Counter)}
+TYPES = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and not name.startswith("_")
+}
+for _extra in (
+    collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
+    decimal.Decimal, fractions.Fraction, datetime.date, datetime.datetime, datetime.time,
+    datetime.timedelta, type(None),
+):  # fmt: skip
+    TYPES[_extra.__name__] = _extra
+TYPE_NAMES = {value: name for name, value in TYPES.items()}
+MAX_NDIM = 32
+
+_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_loads = json.JSONDecoder().decode
+
+
+class CannotCross(Exception):
+    """A value that is not plain data."""
+
+
+def dumps(value: Any) -> bytes:
+    """JSON-able `value` as UTF-8 (lone surrogates are escaped, so every str survives)."""
+    return _dumps(value).encode("ascii")
+
+
+def loads(data: bytes) -> Any:
+    """The opposite of `dumps`; ValueError or RecursionError on anything else."""
+    return _loads(data.decode("utf-8"))
+
+
+def _hex(value: int) -> dict[str, Any]:
+    return {"i": format(value, "x")}
+
+
+class Encoder:
+    """Value → JSON-able. `refs` maps id() of containers that the other side also has to their numbers."""
+
+    def __init__(self, refs: dict[int, int] | None = None) -> None:
+        self.refs = refs
+        self.plain = SCALARS
+
+    def dumps(self, value: Any) -> bytes:
+        """`value` as bytes."""
+        try:
+            return dumps(self.encode(value))
+        except ValueError:  # an int of more digits than Python writes: look at every item
+            self.plain = SCALARS - {int}
+            return dumps(self.encode(value))
+
+    def other(self, value: Any) -> Any:
+        """Called for what is not plain data: a handle, or CannotCross."""
+        raise CannotCross(f"a value of type {type(value).__name__} is not plain data")
+
+    def encode(self, value: Any) -> Any:
+        """`value` as JSON-able data."""
+        kind = type(value)
+        if kind is int:
+            return value if -SAFE_INT < value < SAFE_INT else _hex(value)
+        if kind in SCALARS:
+            return value
+        refs = self.refs
+        if refs and id(value) in refs:
+            return {"@": refs[id(value)]}
+        if kind is list:
+            return self.items(value)
+        if kind is tuple:
+            return {"t": self.items(value)}
+        function = ENCODERS.get(kind)
+        if function is None:
+            return self.unusual(value, kind)
+        return function(self, value)
+
+    def items(self, values: Any) -> list[Any]:
+        """Each of `values`, encoded."""
+        found = list(values)
+        if self.plain.issuperset(map(type, found)):
+            return found
+        encode = self.encode
+        return [encode(value) for value in found]
+
+    def pairs(self, value: Any) -> list[Any]:
+        """A mapping's items as a flat list key, value, key, value …"""
+        encode = self.encode
+        flat = []
+        for key, item in dict.items(value):
+            flat.append(encode(key))
+            flat.append(encode(item))
+        return flat
+
+    def unusual(self, value: Any, kind: type) -> Any:
+        """Subclasses cross as the plain value they hold, numpy by dtype, the rest as `other` says."""
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            if kind is numpy.ndarray:
+                if value.dtype.hasobject:
+                    return {"npo": [list(value.shape), self.items(value.ravel().tolist())]}
+                data = numpy.ascontiguousarray(value)
+                text = base64.b64encode(data.tobytes()).decode("ascii")
+                return {"np": [data.dtype.str, list(value.shape), text]}
+            if issubclass(kind, numpy.generic):
+                if value.dtype.hasobject or value.dtype.names:
+                    return self.other(value)
+                text = base64.b64encode(value.tobytes()).decode("ascii")
+                return {"nps": [value.dtype.str, text]}
+        if issubclass(kind, type) or kind is type:
+            name = TYPE_NAMES.get(value)
+            return {"type": name} if name else self.other(value)
+        if issubclass(kind, tuple):
+            fields = getattr(kind, "_fields", None)
+            if type(fields) is tuple and len(fields) == tuple.__len__(value):
+                return {"nt": [kind.__name__, list(fields), self.items(tuple.__iter__(value))]}
+            return {"t": self.items(tuple.__iter__(value))}
+        if issubclass(kind, str):
+            return str.__str__(value)
+        if issubclass(kind, int):
+            return self.encode(int.__add__(value, 0))
+        if issubclass(kind, float):
+            return float.__add__(value, 0.0)
+        if issubclass(kind, list):
+            return self.items(list.__iter__(value))
+        for base in (collections.Counter, collections.OrderedDict, dict, set, frozenset, bytes):
+            if issubclass(kind, base):
+                return ENCODERS[base](self, value)
+        return self.other(value)
+
+
+def _datetime(value: datetime.datetime) -> list[Any]:
+    offset = value.utcoffset()
+    return [value.replace(tzinfo=None).isoformat(), None if offset is None else offset.total_seconds()]
+
+
+def _default(encoder: Encoder, value: Any) -> Any:
+    factory = value.default_factory
+    name = None if factory is None else TYPE_NAMES.get(factory)
+    if factory is not None and name not in FACTORIES:
+        name = None  # the factory is code of its own; the data crosses without it
+    return {"dd": [name, encoder.pairs(value)]}
+
+
+ENCODERS: dict[type, Any] = {
+    dict: lambda e, v: {"d": e.pairs(v)},
+    set: lambda e, v: {"s": e.items(set.__iter__(v))},
+    frozenset: lambda e, v: {"f": e.items(frozenset.__iter__(v))},
+    bytes: lambda e, v: {"b": bytes.hex(v)},
+    bytearray: lambda e, v: {"ba": bytearray.hex(v)},
+    memoryview: lambda e, v: {"b": v.hex()},
+    complex: lambda e, v: {"c": [v.real, v.imag]},
+    range: lambda e, v: {"r": [e.encode(v.start), e.encode(v.stop), e.encode(v.step)]},
+    slice: lambda e, v: {"sl": [e.encode(v.start), e.encode(v.stop), e.encode(v.step)]},
+    type(...): lambda e, v: {"e": 0},
+    type(NotImplemented): lambda e, v: {"e": 1},
+    collections.Counter: lambda e, v: {"C": e.pairs(v)},
+    collections.OrderedDict: lambda e, v: {"od": e.pairs(v)},
+    collections.defaultdict: _default,
+    collections.deque: lambda e, v: {"q": [v.maxlen, e.items(v)]},
+    decimal.Decimal: lambda e, v: {"D": str(v)},
+    fractions.Fraction: lambda e, v: {"F": [e.encode(v.numerator), e.encode(v.denominator)]},
+    datetime.date: lambda e, v: {"date": v.isoformat()},
+    datetime.datetime: lambda e, v: {"dt": _datetime(v)},
+    datetime.time: lambda e, v: {"time": v.replace(tzinfo=None).isoformat()},
+    datetime.timedelta: lambda e, v: {"td": [v.days, v.seconds, v.microseconds]},
+    type({}.keys()): lambda e, v: {"dk": e.items(v)},
+    type({}.values()): lambda e, v: {"dv": e.items(v)},
+    type({}.items()): lambda e, v: {"di": e.items(v)},
+}
+MUTABLE = (list, dict, set, bytearray, collections.deque)
+
+
+class Decoder:
+    """JSON-able → value. `objects` are the containers that `{"@": n}` refers to."""
+
+    def __init__(self, objects: list[Any] | None = None) -> None:
+        self.objects = objects
+        self.register: list[Any] | None = None
+
+    def other(self, tag: str, body: Any) -> Any:
+        """Called for tags that stand for no plain value (handles, callbacks)."""
+        raise CannotCross(f"unknown tag {tag!r}")
+
+    def decode(self, data: Any) -> Any:
+        """The value that `data` stands for; CannotCross, ValueError, TypeError … if there is none."""
+        kind = type(data)
+        if kind is list:
+            if SCALARS.issuperset(map(type, data)):
+                return data
+            decode = self.decode
+            return [decode(item) for item in data]
+        if kind is not dict:
+            return data
+        if len(data) != 1:
+            raise CannotCross("a value must have one tag")
+        [(tag, body)] = data.items()
+        if tag == "t":
+            return tuple(self.items(body))
+        function = DECODERS.get(tag)
+        if function is None:
+            return self.other(tag, body)
+        return function(self, body)
+
+    def items(self, body: Any) -> list[Any]:
+        """A list's items, decoded."""
+        if not isinstance(body, list):
+            raise CannotCross("a list was expected")
+        if SCALARS.issuperset(map(type, body)):
+            return body
+        decode = self.decode
+        return [decode(item) for item in body]
+
+    def pairs(self, body: Any) -> Any:
+        """(key, value) pairs of a flat list."""
+        flat = self.items(body)
+        if len(flat) % 2:
+            raise CannotCross("a key without a value")
+        iterator = iter(flat)
+        return zip(iterator, iterator, strict=True)
+
+    def ints(self, body: Any, count: int) -> list[int]:
+        """Exactly `count` ints."""
+        values = self.items(body)
+        if len(values) != count or any(type(value) is not int for value in values):
+            raise CannotCross(f"{count} ints were expected")
+        return values
+
+
+def _text(body: Any) -> str:
+    if type(body) is not str:
+        raise CannotCross("text was expected")
+    return body
+
+
+def _two(body: Any) -> list[Any]:
+    if type(body) is not list or len(body) != 2:
+        raise CannotCross("a pair was expected")
+    return body
+
+
+def _ref(decoder: Decoder, body: Any) -> Any:
+    objects = decoder.objects
+    if objects is None or type(body) is not int or not 0 <= body < len(objects):
+        raise CannotCross("an unknown reference")
+    return objects[body]
+
+
+def _reals(body: Any) -> list[float]:
+    pair = _two(body)
+    if type(pair[0]) is not float or type(pair[1]) is not float:
+        raise CannotCross("two floats were expected")
+    return pair
+
+
+_named: dict[tuple[str, ...], Any] = {}
+
+
+def _namedtuple(decoder: Decoder, body: Any) -> Any:
+    if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > 255:
+        raise CannotCross("a named tuple was expected")
+    key = (_text(body[0]), *map(_text, body[1]))
+    values = decoder.items(body[2])
+    kind = _named.get(key)
+    if kind is None:
+        if not all(name.isidentifier() and not keyword.iskeyword(name) for name in key):
+            raise CannotCross("a named tuple with odd names")
+        if len(_named) > 500:
+            _named.clear()
+        kind = _named[key] = collections.namedtuple(key[0], key[1:])
+    return kind(*values)
+
+
+def _defaultdict(decoder: Decoder, body: Any) -> Any:
+    name, pairs = _two(body)
+    factory = None if name is None else FACTORIES[_text(name)]
+    return collections.defaultdict(factory, decoder.pairs(pairs))
+
+
+def _deque(decoder: Decoder, body: Any) -> Any:
+    maxlen, values = _two(body)
+    if maxlen is not None and type(maxlen) is not int:
+        raise CannotCross("a length was expected")
+    return collections.deque(decoder.items(values), maxlen)
+
+
+def _fromiso_datetime(body: Any) -> datetime.datetime:
+    text, offset = _two(body)
+    value = datetime.datetime.fromisoformat(_text(text))
+    if offset is None:
+        return value
+    if type(offset) is not float:
+        raise CannotCross("an offset in seconds was expected")
+    return value.replace(tzinfo=datetime.timezone(datetime.timedelta(seconds=offset)))
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise CannotCross("numpy is not installed where the tests run") from None
+    return numpy
+
+
+def _dtype(numpy: Any, text: Any) -> Any:
+    # Only plain kinds: bool, int, uint, float, complex, text, bytes, dates.
+    dtype = numpy.dtype(_text(text))
+    if dtype.kind not in "biufcUSmM":
+        raise CannotCross("an array of an unusual type")
+    return dtype
+
+
+def _array(body: Any) -> Any:
+    if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > MAX_NDIM:
+        raise CannotCross("an array was expected")
+    numpy = _numpy()
+    if any(type(size) is not int or size < 0 for size in body[1]):
+        raise CannotCross("an array's shape was expected")
+    flat = numpy.frombuffer(base64.b64decode(_text(body[2])), dtype=_dtype(numpy, body[0]))
+    return flat.reshape(body[1]).copy()
+
+
+def _object_array(decoder: Decoder, body: Any) -> Any:
+    shape, values = _two(body)
+    numpy = _numpy()
+    values = decoder.items(values)
+    array = numpy.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array.reshape(decoder.items(shape))
+
+
+def _numpy_scalar(body: Any) -> Any:
+    text, data = _two(body)
+    numpy = _numpy()
+    [value] = numpy.frombuffer(base64.b64decode(_text(data)), dtype=_dtype(numpy, text))
+    return value
+
+
+DECODERS: dict[str, Any] = {
+    "@": _ref,
+    "i": lambda d, b: int(_text(b), 16),
+    "d": lambda d, b: dict(d.pairs(b)),
+    "s": lambda d, b: set(d.items(b)),
+    "f": lambda d, b: frozenset(d.items(b)),
+    "b": lambda d, b: bytes.fromhex(_text(b)),
+    "ba": lambda d, b: bytearray.fromhex(_text(b)),
+    "c": lambda d, b: complex(*_reals(b)),
+    "r": lambda d, b: range(*d.ints(b, 3)),
+    "sl": lambda d, b: slice(*d.items(b)),
+    "e": lambda d, b: NotImplemented if b == 1 else ...,
+    "C": lambda d, b: collections.Counter(dict(d.pairs(b))),
+    "od": lambda d, b: collections.OrderedDict(d.pairs(b)),
+    "dd": _defaultdict,
+    "q": _deque,
+    "D": lambda d, b: decimal.Decimal(_text(b)),
+    "F": lambda d, b: fractions.Fraction(*d.ints(b, 2)),
+    "date": lambda d, b: datetime.date.fromisoformat(_text(b)),
+    "dt": lambda d, b: _fromiso_datetime(b),
+    "time": lambda d, b: datetime.time.fromisoformat(_text(b)),
+    "td": lambda d, b: datetime.timedelta(*d.ints(b, 3)),
+    "nt": _namedtuple,
+    "dk": lambda d, b: dict.fromkeys(d.items(b)).keys(),
+    "dv": lambda d, b: dict(enumerate(d.items(b))).values(),
+    "di": lambda d, b: dict(d.items(b)).items(),
+    "np": lambda d, b: _array(b),
+    "npo": _object_array,
+    "nps": lambda d, b: _numpy_scalar(b),
+    "type": lambda d, b: TYPES[_text(b)],
+}
+
+
+def containers(values: Any) -> list[Any]:
+    """Every mutable container in `values`, each place once, in an order that both sides compute alike."""
+    found = []
+    stack = [values]
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in SCALARS:
+            continue
+        if isinstance(value, MUTABLE) or (kind.__name__ == "ndarray" and kind.__module__ == "numpy"):
+            found.append(value)
+        if isinstance(value, dict):
+            stack.extend(dict.values(value))
+        elif isinstance(value, (list, tuple, collections.deque)) and not SCALARS.issuperset(map(type, value)):
+            stack.extend(value)
+    return found

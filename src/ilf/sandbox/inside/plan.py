@@ -1,0 +1,312 @@
+"""What a task's tests look like to the judge: compiled once, with the calls that can be sent ahead.
+
+Most tests are `assert f(literals) == literal`. Their calls are known before any program is: they travel with
+the program, and one exchange of messages decides a verdict. A test of any other form talks to the program
+call by call ("live").
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import re
+import sys
+from typing import Any
+
+from . import codec
+from .program import MAX_ANSWER
+
+COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"
+OPERATORS = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
+    ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
+}  # fmt: skip
+# Text from a program must not become code here: these run in the program's own process instead.
+REMOTE_BUILTINS = frozenset({"eval", "exec", "compile", "open", "input", "__import__", "breakpoint"})
+BUILTINS = frozenset(vars(builtins)) - REMOTE_BUILTINS
+
+
+BINDING = frozenset(
+    {
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.arg,
+        ast.ExceptHandler,
+        ast.Import,
+        ast.ImportFrom,
+    }
+)
+LEAVES = frozenset({ast.Constant, ast.Load, str, int, type(None), *OPERATORS, ast.And, ast.Or})
+"""What a walk over a tree need not look into."""
+
+
+class Source:
+    """A piece of test code: its tree, and the names that it uses, binds and calls."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = ast.parse(text)
+        self.used: set[str] = set()
+        self.bound: set[str] = set()
+        self.uncalled: set[str] = set()
+        called: set[int] = set()
+        stack: list[ast.AST] = [self.tree]
+        while stack:
+            node = stack.pop()
+            kind = type(node)
+            if kind is ast.Name:
+                assert isinstance(node, ast.Name)
+                if type(node.ctx) is not ast.Load:
+                    self.bound.add(node.id)
+                else:
+                    self.used.add(node.id)
+                    if id(node) not in called:
+                        self.uncalled.add(node.id)
+                continue
+            if kind is ast.Call:
+                called.add(id(node.func))  # type: ignore[attr-defined]
+            elif kind in BINDING:
+                self._bind(node)
+            for name in node._fields:
+                value = getattr(node, name)
+                if type(value) is list:
+                    stack += [item for item in value if type(item) not in LEAVES]
+                elif type(value) not in LEAVES:
+                    stack.append(value)
+
+    def _bind(self, node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self.bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            self.bound.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler):
+            self.bound |= {node.name} if node.name else set()
+        else:
+            self.bound |= set(import_names(node))
+
+
+class Test:
+    """One test statement: its source, its code, and the calls it makes if they are known beforehand."""
+
+    def __init__(self, source: Source, name: str, entries: frozenset[str]) -> None:
+        self.source = source.text
+        self.calls = known_calls(source.tree, entries)
+        self.code = compile(rewrite(source, entries), name, "exec", dont_inherit=True)
+
+
+class Plan:
+    """A task's setup and tests, ready to run against any program."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.seconds = 0.0  # processor time for the tests' own code
+        self.entry: str = task["entry_point"]
+        self.setup_source: str = task.get("setup", "")
+        prefix, reference = task.get("prefix", ""), task.get("reference") or ""
+        self.class_under_test = _is_class(self.entry, prefix, reference)
+        setup = Source(self.setup_source)
+        tests = [Source(text) for text in task["tests"]]
+        used = setup.used.union(*(test.used for test in tests))
+        self.local: dict[str, Any] = {}
+        self.remote: set[str] = {self.entry} & used
+        missing = used - setup.bound.union(*(test.bound for test in tests)) - self.remote - BUILTINS
+        if missing:
+            self._resolve(missing, _parse_prefix(prefix), _parse(reference))
+        entries = frozenset(self.remote)
+        # Names that are used otherwise than by calling them.
+        self.fetched = entries & setup.uncalled.union(*(test.uncalled for test in tests)) - {self.entry}
+        self.tests = [Test(source, f"test {number}", entries) for number, source in enumerate(tests)]
+        self.setup = compile(rewrite(setup, entries), "setup", "exec", dont_inherit=True)
+        self.calls: list[Any] = []
+        self.live = not entries.isdisjoint(setup.used)
+        for test in self.tests:
+            if test.calls is None or self.live:
+                self.live = True
+                self.calls = []
+                break
+            self.calls += test.calls
+        self.request = codec.dumps(self.calls)
+        if len(self.request) > MAX_ANSWER:
+            self.live, self.calls, self.request = True, [], b"[]"
+
+    def _resolve(self, missing: set[str], prefix: ast.Module, reference: ast.Module) -> None:
+        """Names that neither tests nor setup define: the prefix's, a module's, or else the program's."""
+        helpers = trusted_names(prefix, self.entry)
+        imports = import_names(reference) | import_names(prefix)
+        for name in missing:
+            if name in helpers:
+                self.local[name] = helpers[name]
+            elif name in imports and (value := _import(imports[name])) is not None:
+                self.local[name] = value
+            elif name not in REMOTE_BUILTINS and name in sys.stdlib_module_names:
+                self.local[name] = importlib.import_module(name)
+            else:
+                self.remote.add(name)
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def _parse_prefix(prefix: str) -> ast.Module:
+    """The prefix ends with an open signature; give it a body."""
+    for ending in ("", "\n    pass", "\n        pass", " pass", "\n\tpass"):
+        try:
+            return ast.parse(prefix.replace("\r\n", "\n") + ending)
+        except (SyntaxError, ValueError):
+            continue
+    lines = prefix.splitlines()
+    return _parse_prefix("\n".join(lines[:-1])) if lines else ast.Module([], [])
+
+
+def _is_class(name: str, prefix: str, reference: str) -> bool:
+    """Whether the thing under test is a class. The program is not asked: it would choose."""
+    if not reference and name not in prefix:
+        return name[:1].isupper() and not name.isupper()
+    if f"class {name}" not in prefix and f"class {name}" not in reference:
+        return False
+    found = re.search(
+        rf"^(class|def|async +def)\s+{re.escape(name)}\b", f"{prefix}\n{reference}", re.MULTILINE
+    )
+    return found is not None and found[1] == "class"
+
+
+def import_names(tree: ast.AST) -> dict[str, tuple[str, str | None]]:
+    """name → (module, attribute) of every import statement."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname:
+                    found[alias.asname] = (alias.name, None)
+                else:
+                    found[alias.name.split(".")[0]] = (alias.name.split(".")[0], None)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                if alias.name == "*":
+                    try:
+                        module = importlib.import_module(node.module)
+                    except Exception:
+                        continue
+                    public = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+                    found |= {name: (node.module, name) for name in public}
+                else:
+                    found[alias.asname or alias.name] = (node.module, alias.name)
+    return found
+
+
+def _import(where: tuple[str, str | None]) -> Any:
+    try:
+        module = importlib.import_module(where[0])
+        return module if where[1] is None else getattr(module, where[1])
+    except Exception:
+        return None
+
+
+def trusted_names(prefix: ast.Module, entry: str) -> dict[str, Any]:
+    """What the trusted prefix defines for the tests to use: imports, helper functions and constants.
+
+    Classes stay the program's: the tests build objects that the program's functions will take.
+    """
+    namespace: dict[str, Any] = {"__name__": "prefix"}
+    for node in prefix.body:
+        if isinstance(node, ast.ClassDef) or getattr(node, "name", None) == entry:
+            continue
+        try:
+            exec(compile(ast.Module([node], []), "prefix", "exec", dont_inherit=True), namespace)
+        except Exception:
+            continue
+    return {name: value for name, value in namespace.items() if not name.startswith("__")}
+
+
+class _Conditional(Exception):
+    pass
+
+
+def known_calls(tree: ast.Module, entries: frozenset[str]) -> list[Any] | None:
+    """The calls, encoded, that the test makes whatever the program answers; None where that is not known."""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
+        return None
+    found: list[Any] = []
+    try:
+        _walk(tree.body[0].test, entries, found, False)
+        if tree.body[0].msg is not None:
+            _walk(tree.body[0].msg, entries, found, True)
+    except (_Conditional, ValueError, TypeError, SyntaxError, codec.CannotCross, RecursionError):
+        return None
+    return found
+
+
+def _walk(node: ast.AST, entries: frozenset[str], found: list[Any], conditional: bool) -> None:
+    """Calls of `entries` in evaluation order; _Conditional if one may not happen or is no plain call."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in entries:
+        if conditional:
+            raise _Conditional
+        args = [ast.literal_eval(argument) for argument in node.args]
+        kwargs = {word.arg or "": ast.literal_eval(word.value) for word in node.keywords}
+        if "" in kwargs:
+            raise _Conditional
+        encoder = codec.Encoder()
+        found.append([node.func.id, encoder.items(args), {k: encoder.encode(v) for k, v in kwargs.items()}])
+        return
+    if type(node) in LEAVES:
+        return
+    if isinstance(node, ast.Name):
+        if node.id in entries:
+            raise _Conditional
+        return
+    later = isinstance(
+        node, (ast.Lambda, ast.IfExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    )
+    children = list(ast.iter_child_nodes(node))
+    for position, child in enumerate(children):
+        maybe = later or (isinstance(node, ast.BoolOp) and position > 1) or (
+            isinstance(node, ast.Compare) and len(node.ops) > 1 and position > len(node.ops)
+        )  # fmt: skip
+        _walk(child, entries, found, conditional or maybe)
+
+
+class _Rewriter(ast.NodeTransformer):
+    """`assert a == b` becomes a call that keeps both values for the report."""
+
+    def __init__(self, source: str, entries: frozenset[str]) -> None:
+        self.source = source
+        self.lines = source.count("\n") + 1
+        self.entries = entries
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        at: dict[str, Any] = {
+            "lineno": node.lineno, "col_offset": node.col_offset,
+            "end_lineno": node.end_lineno, "end_col_offset": node.end_col_offset,
+        }  # fmt: skip
+        whole = node.col_offset == 0 and node.end_lineno is not None and self.lines == node.end_lineno == 1
+        text = (
+            self.source.strip() if whole else ast.get_source_segment(self.source, node) or ast.unparse(node)
+        )
+        test = node.test
+        values: list[ast.expr]
+        if isinstance(test, ast.Compare) and len(test.ops) == 1:
+            left, right = test.left, test.comparators[0]
+            which = 1 if not self._mentions(left) and self._mentions(right) else 0
+            operator = ast.Constant(OPERATORS[type(test.ops[0])], **at)
+            name, values = COMPARE, [operator, left, right, ast.Constant(which, **at)]
+        else:
+            name, values = TRUTH, [test]
+        call = ast.Call(ast.Name(name, ast.Load(), **at), [*values, ast.Constant(text, **at)], [], **at)
+        fail = ast.Call(ast.Name(FAIL, ast.Load(), **at), [node.msg] if node.msg else [], [], **at)
+        return ast.If(ast.UnaryOp(ast.Not(), call, **at), [ast.Expr(fail, **at)], [], **at)
+
+    def _mentions(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.entries:
+            return True
+        return any(isinstance(n, ast.Name) and n.id in self.entries for n in ast.walk(node))
+
+
+def rewrite(source: Source, entries: frozenset[str]) -> ast.Module:
+    """The tree with its assertions rewritten."""
+    new: ast.Module = _Rewriter(source.text, entries).visit(source.tree)
+    return new

@@ -1,0 +1,444 @@
+"""The program's own process: a fork of the server that runs the program and then the calls it is told to.
+
+Everything here runs in the hands of the program and is believed by nobody: the judge reads the answers as
+data. An answer is one line of JSON: `{"v": value}`, `{"x": exception}` or `{"c": reason it cannot cross}`,
+with `"m"` where arguments were changed in place.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import os
+import sys
+from collections import deque
+from operator import is_
+from types import CodeType, ModuleType
+from typing import Any
+
+from . import codec
+from .codec import CannotCross, Decoder, Encoder, containers
+
+ANSWERS = 3  # file descriptor of the file that takes the answers of calls sent along with the program
+LIVE = 4  # file descriptor of the socket on which further calls come, where there are any
+NAME = "solution"  # the module the program runs as
+FILE = "program.py"
+MAX_ANSWER = 8 << 20
+
+EXCEPTIONS = frozenset(
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+)
+
+
+class NeedsLive(Exception):
+    """An answer that can only be used by further calls, in a process that was not told to wait for them."""
+
+
+class Program:
+    """The program's module, the objects the judge holds handles of, and the calls."""
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
+        self.module = ModuleType(NAME)
+        self.objects: list[Any] = []
+        sys.modules[NAME] = self.module
+
+    def load(self, source: str, code: CodeType | None) -> dict[str, Any]:
+        """Run the module's body; `code` is `source` compiled, where the server has done that."""
+        try:
+            exec(code or compile(source, FILE, "exec", dont_inherit=True), self.module.__dict__)
+        except BaseException as error:
+            return {"x": describe(error)}
+        return {"v": None}
+
+    def handle(self, value: Any) -> Any:
+        """A number under which the judge can use `value` later."""
+        if not self.live:
+            raise NeedsLive
+        self.objects.append(value)
+        kind = type(value)
+        name = value.__name__ if isinstance(value, type) else kind.__name__
+        what = "i" if hasattr(kind, "__next__") else "t" if isinstance(value, type) else "o"
+        bases = [base.__name__ for base in value.__mro__] if what == "t" else []
+        return {"h": [len(self.objects) - 1, str(name), what, bases]}
+
+    def target(self, path: Any) -> Any:
+        """The object that a call goes to: a global name, or [handle, attribute]."""
+        if type(path) is str:
+            namespace = self.module.__dict__
+            if path in namespace:
+                return namespace[path]
+            if hasattr(builtins, path):
+                return getattr(builtins, path)
+            raise NameError(f"name {path!r} is not defined")
+        value = self.objects[path[0]]
+        return getattr(value, path[1]) if len(path) > 1 else value
+
+    def call(self, path: Any, arguments: Any, keywords: Any) -> bytes:
+        """Call and answer."""
+        encoder = _Encoder(self)
+        try:
+            decoder = _Decoder(self)
+            args = decoder.items(arguments)
+            kwargs = {key: decoder.decode(value) for key, value in keywords.items()} if keywords else {}
+            boxes = containers([args, list(kwargs.values())] if kwargs else args)
+            if boxes:
+                before = [_copy(box) for box in boxes]
+                encoder.refs = {id(box): number for number, box in enumerate(boxes)}
+            try:
+                answer: dict[str, Any] = {"v": self.target(path)(*args, **kwargs)}
+            except BaseException as error:
+                answer = {"x": describe(error, self)}
+            if boxes:
+                changed = [n for n, box in enumerate(boxes) if _changed(box, before[n])]
+                if changed:
+                    return self.encoded(encoder, answer, [(n, boxes[n]) for n in changed])
+            return self.encoded(encoder, answer, None)
+        except NeedsLive:
+            raise
+        except BaseException as error:
+            return codec.dumps({"c": _short(error)})
+
+    def encoded(self, encoder: _Encoder, answer: dict[str, Any], changed: Any) -> bytes:
+        """The answer as one line of JSON, or the reason why it cannot cross."""
+
+        def build() -> bytes:
+            if "v" in answer:
+                out = {**answer, "v": encoder.encode(answer["v"])}
+            else:
+                out = dict(answer)
+            if changed is not None:
+                refs = encoder.refs or {}
+                out["m"] = []
+                for number, box in changed:
+                    mine = refs.pop(id(box))
+                    out["m"].append([number, encoder.encode(box)])
+                    refs[id(box)] = mine
+            return codec.dumps(out)
+
+        try:
+            try:
+                line = build()
+            except ValueError:
+                encoder.plain = codec.SCALARS - {int}
+                line = build()
+        except CannotCross as error:
+            return codec.dumps({"c": str(error)})
+        except RecursionError:
+            return codec.dumps({"c": "the value is nested too deeply, or contains itself"})
+        if len(line) > MAX_ANSWER:
+            return codec.dumps(
+                {"c": f"the value takes {len(line) >> 20} MB; at most {MAX_ANSWER >> 20} MB cross"}
+            )
+        return line
+
+
+class _Encoder(Encoder):
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+
+    def other(self, value: Any) -> Any:
+        return self.program.handle(value)
+
+
+class _Decoder(Decoder):
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+
+    def other(self, tag: str, body: Any) -> Any:
+        if tag == "h":
+            return self.program.objects[body]
+        if tag == "n":
+            return self.program.target(body)
+        if tag == "cb":
+            number = body
+
+            def callback(*args: Any, **kwargs: Any) -> Any:
+                return _callback(self.program, number, args, kwargs)
+
+            return callback
+        return super().other(tag, body)
+
+
+def _copy(box: Any) -> Any:
+    if isinstance(box, dict):
+        return list(dict.items(box))
+    if isinstance(box, (set, bytearray)):
+        return box.copy()
+    if isinstance(box, (list, deque)):
+        return list(box)
+    return box.tobytes()
+
+
+def _changed(box: Any, before: Any) -> bool:
+    if isinstance(box, dict):
+        if len(box) != len(before):
+            return True
+        return not all(k is k2 and v is v2 for (k, v), (k2, v2) in zip(dict.items(box), before, strict=True))
+    if isinstance(box, (set, bytearray)):
+        return bool(box != before)
+    if isinstance(box, (list, deque)):
+        return len(box) != len(before) or not all(map(is_, box, before))
+    return bool(box.tobytes() != before)
+
+
+def _short(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:300]
+    except BaseException:
+        return "an exception that cannot be shown"
+
+
+def describe(error: BaseException, program: Program | None = None) -> dict[str, Any]:
+    """An exception as data: its type and built-in bases, its text, and its line in the program."""
+    kind = type(error)
+    bases = [
+        base.__name__
+        for base in kind.__mro__
+        if base.__module__ == "builtins" and base.__name__ in EXCEPTIONS
+    ]
+    try:
+        text = str(error)
+    except BaseException:
+        text = "?"
+    line = None
+    try:
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == FILE:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        if isinstance(error, SyntaxError) and line is None and error.filename == FILE:
+            line, text = error.lineno, str(error.msg)
+    except BaseException:
+        pass
+    out: dict[str, Any] = {
+        "type": str(kind.__name__)[:100],
+        "bases": bases,
+        "text": text[:2000],
+        "line": line,
+    }
+    try:
+        out["args"] = Encoder().encode(list(error.args))
+        if len(codec.dumps(out["args"])) > 10000:
+            del out["args"]
+    except BaseException:
+        out.pop("args", None)
+    return out
+
+
+def _send(descriptor: int, data: bytes, framed: bool) -> None:
+    data = len(data).to_bytes(4, "little") + data if framed else data + b"\n"
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _receive() -> Any:
+    size = int.from_bytes(_exactly(4), "little")
+    return codec.loads(_exactly(size))
+
+
+def _exactly(size: int) -> bytes:
+    parts = []
+    while size:
+        part = os.read(LIVE, min(size, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _callback(program: Program, number: int, args: Any, kwargs: Any) -> Any:
+    encoder = _Encoder(program)
+    keywords = {key: encoder.encode(value) for key, value in kwargs.items()}
+    _send(LIVE, codec.dumps({"cb": [number, encoder.items(args), keywords]}), True)
+    answer = _serve_until_result(program)
+    if "x" in answer:
+        kind = getattr(builtins, answer["x"], Exception)
+        raise kind(answer.get("text", ""))
+    return _Decoder(program).decode(answer["v"])
+
+
+def _serve_until_result(program: Program) -> Any:
+    while True:
+        message = _receive()
+        if "result" in message:
+            return message["result"]
+        _send(LIVE, live_answer(program, message), True)
+
+
+def live_answer(program: Program, message: dict[str, Any]) -> bytes:
+    """Do what the judge asks (a call, an attribute, an operator, the next item …) and answer."""
+    operation = message["op"]
+    if operation == "call":
+        return program.call(message["on"], message["args"], message["kw"])
+    encoder = _Encoder(program)
+    decoder = _Decoder(program)
+    answer: dict[str, Any]
+    try:
+        if operation == "name":
+            answer = {"v": program.target(message["on"])}
+        elif operation == "take":
+            answer = _take(program, program.objects[message["on"]], message["args"][0])
+        else:
+            on = program.objects[message["on"]]
+            args = decoder.items(message["args"])
+            answer = {"v": OPERATIONS[operation](on, *args)}
+    except BaseException as error:
+        answer = {"x": describe(error, program)}
+    try:
+        return program.encoded(encoder, answer, None)
+    except BaseException as error:
+        return codec.dumps({"c": _short(error)})
+
+
+def _take(program: Program, iterator: Any, count: int) -> dict[str, Any]:
+    """Up to `count` items of an iterator, and the exception that ended it, if one did."""
+    items: list[Any] = []
+    try:
+        for _ in range(count):
+            items.append(next(iterator))
+    except BaseException as error:
+        return {"v": items, "end": describe(error, program)}
+    return {"v": items}
+
+
+def _class_of(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind)
+
+
+def _state(value: Any) -> Any:
+    names = list(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    return [type(value).__name__, {name: getattr(value, name) for name in names if hasattr(value, name)}]
+
+
+def _operations() -> dict[str, Any]:
+    import operator
+
+    table: dict[str, Any] = {
+        name: getattr(operator, name)
+        for name in [
+            "add",
+            "sub",
+            "mul",
+            "truediv",
+            "floordiv",
+            "mod",
+            "pow",
+            "matmul",
+            "and_",
+            "or_",
+            "xor",
+            "lshift",
+            "rshift",
+            "neg",
+            "pos",
+            "abs",
+            "invert",
+            "eq",
+            "ne",
+            "lt",
+            "le",
+            "gt",
+            "ge",
+            "contains",
+            "getitem",
+            "setitem",
+            "delitem",
+            "index",
+            "iadd",
+            "isub",
+            "imul",
+        ]
+    }
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor"):
+        table["r" + name] = lambda a, b, op=table[name]: op(b, a)
+    table |= {
+        "getattr": getattr, "setattr": setattr, "delattr": delattr, "len": len, "iter": iter,
+        "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "hash": hash, "round": round,
+        "isinstance": _class_of, "state": _state, "reversed": reversed, "complex": complex, "format": format,
+        "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
+    }  # fmt: skip
+    return table
+
+
+OPERATIONS = _operations()
+
+
+def run(mode: str, message: dict[str, Any], code: CodeType | None) -> None:
+    """Run one program to its end. Never returns: the process ends here.
+
+    Modes: `b` all calls came along (batch), `l` live calls follow, `s` the tests came along (shared),
+    `e` an expression to evaluate.
+    """
+    status = 0
+    try:
+        gc.enable()
+        if "random" in message["code"] or "random" in sys.modules:
+            import random
+
+            random.seed(message["seed"])
+        program = Program(mode == "l")
+        loaded = program.load(message["code"], code)
+        _send(ANSWERS if mode != "l" else LIVE, codec.dumps(loaded), mode == "l")
+        if "x" not in loaded:
+            if mode == "b":
+                for path, args, kwargs in message["calls"]:
+                    _send(ANSWERS, program.call(path, args, kwargs), False)
+            elif mode == "l":
+                while True:
+                    _send(LIVE, live_answer(program, _receive()), True)
+            elif mode == "s":
+                _shared(program, message)
+            elif mode == "e":
+                _evaluate(program, message["expression"])
+    except NeedsLive:
+        _send(ANSWERS, b'{"live":1}', False)
+    except BaseException as error:
+        status = 1
+        with contextlib.suppress(BaseException):
+            _send(ANSWERS, codec.dumps({"c": _short(error)}), False)
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+        os._exit(status)
+
+
+def _shared(program: Program, message: dict[str, Any]) -> None:
+    # The weaker way, for suites that need it: the program could forge these answers.
+    namespace = program.module.__dict__
+    for source in (message["setup"], *message["tests"]):
+        try:
+            exec(compile(source, "test.py", "exec", dont_inherit=True), namespace)
+            answer: dict[str, Any] = {"v": None}
+        except BaseException as error:
+            answer = {"x": describe(error)}
+        _send(ANSWERS, codec.dumps(answer), False)
+
+
+def _evaluate(program: Program, expression: str) -> None:
+    namespace = program.module.__dict__
+    try:
+        try:
+            value = eval(compile(expression, "input", "eval", dont_inherit=True), namespace)
+        except SyntaxError:
+            exec(compile(expression, "input", "exec", dont_inherit=True), namespace)
+            value = None
+        if hasattr(type(value), "__next__"):
+            from itertools import islice
+
+            value = list(islice(value, 1000))
+        answer: dict[str, Any] = {"v": None if value is None else repr(value)[:100_000]}
+    except BaseException as error:
+        answer = {"x": describe(error)}
+    _send(ANSWERS, codec.dumps(answer), False)

@@ -1,0 +1,221 @@
+"""One step alone, files in and files out: what `ilf sample`, `refine` and `evaluate` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ilf import metrics, steps
+from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
+from ilf.errors import DataError, UserError
+from ilf.progress import say
+from ilf.prompts import Style
+from ilf.records import Example, Refinement, Task, Verdict, read_jsonl, read_rows, write_jsonl
+from ilf.runfolder import write_text
+from ilf.tasks import load_tasks
+from ilf.terminal import print_evaluations
+
+
+def by_id(tasks: Sequence[Task]) -> dict[str, Task]:
+    """Tasks by their id."""
+    return {task.task_id: task for task in tasks}
+
+
+def sample(
+    model: str,
+    source: str,
+    out: Path,
+    *,
+    ids: str | None,
+    engine: EngineConfig,
+    style: Style,
+    settings: SamplingConfig,
+    seed: int,
+) -> None:
+    """Sample programs for the tasks of `source` into the JSONL file `out`."""
+    tasks = load_tasks(source, ids=ids)
+    _writable(out)
+    found = steps.Models(engine, style).get(model)
+    programs = steps.sample_programs(found.open, found.hash, tasks, settings, out, seed=seed, style=style)
+    say(f"{len(programs)} programs for {len(tasks)} tasks: {out}")
+
+
+def refine(
+    model: str,
+    source: str,
+    feedback: Path,
+    out: Path,
+    *,
+    ids: str | None,
+    engine: EngineConfig,
+    style: Style,
+    settings: SamplingConfig,
+    verify: VerifyConfig,
+    seed: int,
+    shots: Path | None,
+    shot_count: int,
+    shuffle: bool,
+    use_feedback: bool,
+) -> None:
+    """Sample refinements that follow `feedback`, verify them, and print how many pass."""
+    from ilf.feedback import recorded
+
+    all_tasks = by_id(load_tasks(source))
+    wanted = by_id(load_tasks(source, ids=ids))
+    items = [item for item in recorded.read(feedback, all_tasks) if item.task_id in wanted]
+    if not items:
+        raise DataError(f"{feedback}: no feedback on the chosen tasks of {source}")
+    if shuffle:
+        items = steps.shuffled(items, seed)
+    worked: list[steps.Shot] = []
+    if shots is not None:
+        usable = [i for i in recorded.read(shots, all_tasks) if i.refinement and i.task_id not in wanted]
+        usable.sort(key=lambda i: (len(i.code) + len(i.text) + len(i.refinement or ""), i.task_id))
+        if len(usable) < shot_count:
+            raise DataError(
+                f"{shots}: {len(usable)} items with a refinement on other tasks, {shot_count} asked for"
+            )
+        worked = [
+            (all_tasks[i.task_id], i.code, i.text if use_feedback else None, i.refinement or "")
+            for i in usable[:shot_count]
+        ]
+    _writable(out)
+    found = steps.Models(engine, style).get(model)
+    refinements = steps.sample_refinements(
+        found.open, found.hash, wanted, items, settings, verify, out,
+        seed=seed, style=style, shots=worked, use_feedback=use_feedback,
+    )  # fmt: skip
+    refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
+    result = metrics.evaluate(
+        metrics.count(refined, [r.verdict for r in refinements if r.verdict is not None]),
+        split=ids or source, temperature=settings.temperature, n=settings.n,
+        ks=[k for k in (1, 10) if k <= settings.n], seed=seed,
+    )  # fmt: skip
+    print_evaluations(f"Refinements in {out}", {model: result})
+
+
+def examples(
+    model: str,
+    source: str,
+    out: Path,
+    *,
+    style: Style,
+    feedback: Path | None,
+    refinements: Path | None,
+    ids: str | None,
+    selection: SelectionConfig,
+    seed: int,
+) -> list[Example]:
+    """Make the rows that a model is fine-tuned on: πRefine's from feedback, or πθ*'s from refinements.
+
+    Raises:
+        UserError: not exactly one of the two is given, or nothing comes of it.
+    """
+    tasks = by_id(load_tasks(source, ids=ids))
+    prompter = steps.make_prompter(model, "torch", style)
+    if (feedback is None) == (refinements is None):
+        raise UserError("give one of --examples, --feedback (trains πRefine) and --refinements (trains πθ*)")
+    if feedback is not None:
+        from ilf.feedback import recorded
+
+        items = [i for i in recorded.read(feedback, by_id(load_tasks(source))) if i.task_id in tasks]
+        rows, left_out = steps.refiner_examples(prompter, tasks, items)
+    else:
+        assert refinements is not None
+        found = [r for r in read_jsonl(refinements, Refinement) if r.task_id in tasks]
+        rows, left_out = steps.select_examples(prompter, tasks, found, selection, seed=seed)
+    if left_out:
+        say(
+            f"{len(left_out)} programs change what stands above the body and were left out: "
+            f"{', '.join(left_out)}"
+        )
+    if not rows:
+        raise UserError(f"{feedback or refinements}: nothing to train on for the chosen tasks of {source}")
+    write_jsonl(out, rows)
+    return rows
+
+
+def evaluate(
+    source: str,
+    *,
+    ids: str | None,
+    verdicts: Path,
+    against: Path | None,
+    ks: Sequence[int],
+    trained_on: Sequence[Path],
+    temperature: float,
+    out: Path | None,
+    seed: int,
+) -> None:
+    """pass@k of verified programs, and the paired test against other ones on the same tasks.
+
+    Raises:
+        LeakError: a task stands in one of `trained_on`.
+        DataError: a verdict is for a task that is not among the chosen ones.
+    """
+    tasks = load_tasks(source, ids=ids)
+    ids_of = {task.task_id for task in tasks}
+    steps.refuse_leaks(ids_of, {str(path): _ids_in(path) for path in trained_on})
+    arms = {"programs": verdicts} if against is None else {"against": against, "programs": verdicts}
+    results: dict[str, metrics.Evaluation] = {}
+    for name, path in arms.items():
+        rows = _verdicts(path, ids_of)
+        counts = metrics.count(tasks, rows)
+        n = max(task.n + task.unscored for task in counts)
+        results[name] = metrics.evaluate(
+            counts, split=ids or source, temperature=temperature, n=n, ks=ks, seed=seed
+        )
+    comparisons = []
+    if against is not None:
+        pair = [results["against"]], [results["programs"]]
+        comparisons = metrics.with_holm(
+            [metrics.compare(*pair, names=("against", "programs"), k=k) for k in ks]
+        )
+    print_evaluations(f"{verdicts} on {source}", results, comparisons)
+    if out is not None:
+        found = {
+            "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
+            "paired": [c.model_dump(mode="json") for c in comparisons],
+        }
+        write_text(out, json.dumps(found, indent=2) + "\n")
+
+
+def _verdicts(path: Path, ids: set[str]) -> list[Verdict]:
+    """Verdicts from `ilf verify`'s output, or from a run folder's file."""
+    found = []
+    for number, row in read_rows(path):
+        task_id, status = str(row.get("task_id", "")), row.get("status")
+        if status is None:
+            raise DataError(
+                f"{path}, line {number}: status: Field required (is this an output of `ilf verify`?)"
+            )
+        if task_id not in ids:
+            raise DataError(f"{path}, line {number}: task_id: {task_id!r} is not among the chosen tasks")
+        fields: dict[str, Any] = {
+            "task_id": task_id,
+            "program_id": row.get("program_id", ""),
+            "status": status,
+        }
+        if isinstance(row.get("tests"), list):
+            fields["tests"] = row["tests"]
+        try:
+            found.append(Verdict.model_validate(fields))
+        except ValueError:
+            raise DataError(f"{path}, line {number}: status: {status!r} is not a verdict's status") from None
+    return found
+
+
+def _ids_in(path: Path) -> list[str]:
+    return [str(row["task_id"]) for _, row in read_rows(path) if "task_id" in row]
+
+
+def _writable(out: Path) -> None:
+    """Fail before hours of work, not after them."""
+    if out.is_dir():
+        raise DataError(f"{out}: a folder, but the name of a file to write was expected")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    probe = out.with_name(out.name + ".tmp")
+    probe.touch()
+    probe.unlink()

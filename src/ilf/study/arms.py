@@ -1,0 +1,152 @@
+"""The arms of the study: each a small declaration of what a model is fine-tuned on.
+
+A new arm is one more entry here, or a table `[[arm]]` in a study's config; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+GROUPS = ("final", "selection", "gate", "size")
+
+FeedbackKind = Literal["people", "shuffled", "none", "model-1", "model-2"]
+RefinerKind = Literal["finetuned", "few-shot", "writer"]
+
+
+class Refining(BaseModel):
+    """How refinements are made: which feedback, and who follows it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    feedback: FeedbackKind = "people"
+    """`people`: the run's own feedback; `shuffled`: each item with another's text; `none`: the wrong program
+    alone; `model-1`, `model-2`: written by the writer model after one or two worked examples."""
+    refiner: RefinerKind = "finetuned"
+    """`finetuned` πRefine, the base model `few-shot` prompted, or the `writer` model few-shot prompted."""
+
+    @property
+    def name(self) -> str:
+        """For files and labels."""
+        return f"{self.feedback}-{self.refiner}"
+
+
+class Arm(BaseModel):
+    """One row of the comparison."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    label: str
+    feedback: str = "none"
+    """The paper's column "feedback": whose."""
+    trained_on: str = "none"
+    """The paper's column "fine-tuned on"."""
+    group: Literal["final", "selection", "gate", "size"] = "final"
+    refining: Refining | None = None
+    """Fine-tune on refinements made so."""
+    data: Literal["gold", "human", "self"] | None = None
+    """Or on programs: the tasks' references, the annotators' refinements, the model's own correct samples."""
+    selection: dict[str, Any] = {}
+    """Overrides of the run's `selection` settings."""
+    finetune: dict[str, Any] = {}
+    """Overrides of the run's `finetune` settings."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Size arms: use this share of the feedback items (`study.sizes` overrides it)."""
+    items: int | None = Field(default=None, ge=1)
+    """Size arms: use so many feedback items."""
+    paper: dict[int, float] = {}
+    """k → the paper's pass@k (Table 4)."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Arm:
+        if self.refining is not None and self.data is not None:
+            raise ValueError(f"arm {self.name}: refining and data exclude each other")
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to fine-tune on."""
+        return self.refining is not None or self.data is not None
+
+
+ILF = Arm(
+    name="ilf", label="ILF", feedback="people", trained_on="πRefine's refinements",
+    refining=Refining(), paper={1: 0.36, 10: 0.68},
+)  # fmt: skip
+
+SIZE = Arm(
+    name="size-100", label="100% of the feedback", feedback="people", trained_on="πRefine's refinements",
+    group="size", refining=Refining(), share=1.0,
+)  # fmt: skip
+
+ARMS: tuple[Arm, ...] = (
+    Arm(name="zero-shot", label="zero-shot", paper={1: 0.26, 10: 0.59}),
+    ILF,
+    Arm(
+        name="gold", label="gold programs", trained_on="reference programs", data="gold",
+        paper={1: 0.22, 10: 0.63},
+    ),
+    Arm(
+        name="human", label="human refinements", trained_on="human refinements", data="human",
+        paper={1: 0.33, 10: 0.68},
+    ),
+    Arm(
+        name="shuffled", label="ILF, unrelated feedback", feedback="people, shuffled",
+        trained_on="πRefine's refinements", refining=Refining(feedback="shuffled"),
+    ),
+    Arm(
+        name="no-feedback", label="ILF, no feedback", trained_on="refinements of the wrong program alone",
+        refining=Refining(feedback="none"),
+    ),
+    Arm(name="self", label="own correct samples", trained_on="the model's passing programs", data="self"),
+    Arm(
+        name="few-shot", label="ILF, few-shot πRefine", feedback="people", trained_on="few-shot refinements",
+        refining=Refining(refiner="few-shot"),
+    ),
+    Arm(
+        name="model-1", label="model feedback, 1-shot", feedback="model, 1-shot",
+        trained_on="that model's refinements", refining=Refining(feedback="model-1", refiner="writer"),
+        paper={1: 0.19, 10: 0.55},
+    ),
+    Arm(
+        name="model-2", label="model feedback, 2-shot", feedback="model, 2-shot",
+        trained_on="that model's refinements", refining=Refining(feedback="model-2", refiner="writer"),
+        paper={1: 0.25, 10: 0.59},
+    ),
+    Arm(
+        name="model-1-refine", label="model feedback, 1-shot, πRefine", feedback="model, 1-shot",
+        trained_on="πRefine's refinements", refining=Refining(feedback="model-1"),
+    ),
+    Arm(
+        name="model-2-refine", label="model feedback, 2-shot, πRefine", feedback="model, 2-shot",
+        trained_on="πRefine's refinements", refining=Refining(feedback="model-2"),
+    ),
+    *(
+        Arm(
+            name=f"select-{strategy}", label=f"select {strategy}", feedback="people",
+            trained_on="πRefine's refinements", group="selection", refining=Refining(),
+            selection={"strategy": strategy},
+        )
+        for strategy in ("random", "likeliest", "nearest", "diverse", "all")
+    ),
+    *(
+        Arm(
+            name=f"gate-{gate}", label=f"gate: {words}", feedback="people",
+            trained_on="πRefine's refinements", group="gate", refining=Refining(), selection={"gate": gate},
+        )
+        for gate, words in (("all", "all tests"), ("shown", "the shown test"))
+    ),
+    *(
+        SIZE.model_copy(
+            update={
+                "name": f"size-{int(100 * share)}",
+                "label": f"{int(100 * share)}% of the feedback",
+                "share": share,
+            }
+        )
+        for share in (0.25, 0.5, 1.0)
+    ),
+)  # fmt: skip
+"""All arms, in the order of the report. Group `final` is the paper's Table 4 with the controls it lacks."""

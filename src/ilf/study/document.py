@@ -1,0 +1,392 @@
+"""The report of a study: the claim, the paper's tables and figures, the statistics, the explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilf.metrics import Comparison, Estimate
+from ilf.records import Feedback, Program, Refinement, Verdict, read_jsonl
+from ilf.report import figures, items, parts
+from ilf.report.content import Document, Figure, Item, Section
+from ilf.report.load import load_run
+from ilf.runfolder import RunFolder, digest
+from ilf.study import statistics, tables
+from ilf.study.results import ArmResult, Results
+
+
+def document(folder: Path, results: Results, settings: str) -> Document:
+    """Everything a study folder says."""
+    report = Document(
+        title=f"Study {results.name}",
+        claim=claim(results),
+        about=[parts.ABOUT, parts.READING, *_problems(results)],
+        settings=settings,
+    )
+    builders = [_final, _temperature, _refinement, _feedback, _worth, _distance, _choices, _transfer, _sweep]
+    for build in builders:
+        section = build(results)
+        if section is not None:
+            report.sections.append(section)
+    report.items = _items(folder, results)
+    report.provenance = _provenance(folder, results)
+    return report
+
+
+def claim(results: Results) -> str:
+    """The result in one sentence with its interval."""
+    ilf, zero = results.arm("ilf"), results.arm("zero-shot")
+    if ilf is None or zero is None:
+        reasons = [r.skipped for r in results.arms if r.arm.name == "ilf" and r.skipped]
+        reasons += [shared.problem for shared in results.seeds if shared.problem]
+        return f"ILF was not measured: {reasons[0]}" if reasons else "This study is not finished."
+    k = results.ks[0]
+    found = statistics.contrast(zero, ilf, k)
+    before, after = statistics.rate(zero, k), statistics.rate(ilf, k)
+    if found is None or before is None or after is None:
+        return f"ILF and zero-shot have no pass@{k} in common."
+    count = len(tables.items_of(results))
+    d = found.difference
+    kind = sharpening(results).get("ilf", "no difference")
+    said = {
+        "learning": "a gain",
+        "sharpening": "a gain that vanishes when both use their best temperature: sharpening, not learning",
+        "learning at its best temperature only": "a gain only when both use their best temperatures",
+        "worse": "a loss",
+        "no difference": "a difference that cannot be told from noise",
+    }[kind]
+    return (
+        f"Learning from {count} pieces of feedback takes {found.metric} on {found.tasks} unseen tasks from "
+        f"{100 * before.value:.1f}% to {100 * after.value:.1f}%: {100 * d.value:+.1f} points, 95% interval "
+        f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}], {said}."
+    )
+
+
+def sharpening(results: Results) -> dict[str, str]:
+    """Arm name → what its difference from zero-shot is."""
+    at_best = {
+        r.arm.name: c for r, c in statistics.against(results, "zero-shot", results.ks[0], which="best")
+    }
+    return {
+        r.arm.name: statistics.call(c, at_best.get(r.arm.name))
+        for r, c in statistics.against(results, "zero-shot", results.ks[0])
+    }
+
+
+def _problems(results: Results) -> list[str]:
+    return [f"Seed {s.seed}: the run did not reach its end: {s.problem}" for s in results.seeds if s.problem]
+
+
+def _final(results: Results) -> Section:
+    section = Section("final", "Does feedback beat the alternatives?")
+    section.parts.append(tables.table_4(results))
+    k = results.ks[0]
+    rows = [
+        (r.arm.label, e)
+        for r in results.arms
+        if r.arm.group == "final" and (e := statistics.rate(r, k)) is not None
+    ]
+    if rows and figures.available():
+        paper = {r.arm.label: r.arm.paper[k] for r in results.arms if k in r.arm.paper}
+        told = "; ".join(f"{label} {100 * e.value:.1f}%" for label, e in rows)
+        drawing = figures.bars(f"pass@{k}", rows, paper)
+        section.parts.append(Figure("final", f"pass@{k} of every method.", "", drawing, told))
+    compared = statistics.against(results, "zero-shot", k)
+    if compared:
+        # ILF's own statement, unless it did the same as zero-shot on every task: that says nothing of power.
+        compared_first = sorted(
+            compared, key=lambda pair: (pair[1].detectable is None, pair[0].arm.name != "ilf")
+        )
+        section.text.append(compared_first[0][1].power)
+        section.parts.append(
+            tables.contrast_table("against-zero-shot", "Every method against the untuned model.", compared)
+        )
+    alternatives = [(r, c) for r, c in statistics.against(results, "ilf", k) if r.arm.name != "zero-shot"]
+    if alternatives:
+        section.parts.append(
+            tables.contrast_table("against-ilf", "Every alternative against ILF.", alternatives)
+        )
+    at = {r.arm.label: r.seeds[0].test for r in results.arms if r.arm.group == "final" and r.seeds}
+    if at:
+        section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", at, first="method"))
+    section.parts.append(tables.table_1(results))
+    return section
+
+
+def _temperature(results: Results) -> Section | None:
+    if not any(row.best is not None for r in results.arms for row in r.seeds):
+        return None
+    section = Section("temperature", "Learning or sharpening?")
+    section.text.append(
+        "Fine-tuning makes a model surer of itself, which alone raises pass@1 at a high temperature. So "
+        "every model is also measured at the temperature that is best for it."
+    )
+    section.parts.append(tables.temperature_table(results, sharpening(results)))
+    if figures.available():
+        series: dict[str, list[tuple[float, Estimate]]] = {}
+        chosen = [r for r in results.arms if r.arm.group == "final" and r.seeds and r.seeds[0].validation]
+        for result in chosen[: len(figures.SERIES)]:
+            points = []
+            for t in sorted(result.seeds[0].validation, key=float):
+                e = statistics.pooled([row.validation[t] for row in result.seeds if t in row.validation], 1)
+                if e is not None:
+                    points.append((float(t), e))
+            series[result.arm.label] = points
+        drawing = figures.curves({"pass@1, validation": series}, "temperature")
+        told = "pass@1 on validation tasks against temperature for " + ", ".join(series)
+        section.parts.append(
+            Figure("temperatures", "pass@1 by temperature.", "On the validation tasks.", drawing, told)
+        )
+    return section
+
+
+def _refinement(results: Results) -> Section:
+    section = Section("refinement", "Can a model follow feedback?")
+    section.parts += [tables.table_2(results), tables.table_3(results)]
+    found = _bugs_figure(results)
+    if found is not None:
+        section.parts.append(found)
+    return section
+
+
+def _bugs_figure(results: Results) -> Figure | None:
+    """Figure 5."""
+    groups = statistics.by_bugs([item for shared in results.seeds for item in shared.items])
+    points = [
+        (float(count), e) for count, found in groups.items() if (e := statistics.pass_rate(found)) is not None
+    ]
+    if not points or not figures.available():
+        return None
+    told = "; ".join(f"{x:.0f} bugs: {100 * e.value:.1f}% pass" for x, e in points)
+    counts = ", ".join(f"{len(found)} with {count}" for count, found in groups.items())
+    drawing = figures.curves(
+        {"refinements that pass": {"πRefine": points}}, "bugs that one feedback addresses (5: or more)"
+    )
+    caption = f"Items: {counts}. The paper's pass rate falls from 1 to 5 bugs."
+    return Figure("figure-5", "Figure 5. Refinement by number of bugs.", caption, drawing, told)
+
+
+def _feedback(results: Results) -> Section | None:
+    found = tables.items_of(results)
+    if not found:
+        return None
+    written = [text for shared in results.seeds for text in shared.written_feedback.get("model-2", [])]
+    written = written or [t for shared in results.seeds for t in shared.written_feedback.get("model-1", [])]
+    section = Section("feedback", "What feedback says")
+    section.parts += [tables.table_5(found, written), tables.table_6(found, written)]
+    return section
+
+
+def _worth(results: Results) -> Section | None:
+    if not results.seeds or not any(item.n for item in results.seeds[0].items):
+        return None
+    section = Section("worth", "What feedback is worth")
+    ilf, zero = results.arm("ilf"), results.arm("zero-shot")
+    found = statistics.contrast(zero, ilf, results.ks[0]) if ilf and zero else None
+    gain = found.difference.value if found else None
+    section.parts.append(tables.worth_table(results.seeds[0], gain))
+    if found is not None:
+        section.text.append(_worth_words(results, found))
+    curve = statistics.size_curve(results, results.ks[0])
+    if len(curve.points) > 2:
+        section.text.append(curve.more_items)
+    figure = _size_figure(results)
+    if figure is not None:
+        section.parts.append(figure)
+    return section
+
+
+def _worth_words(results: Results, found: Comparison) -> str:
+    everything = tables.items_of(results)
+    minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
+    passing = sum(item.passed > 0 for item in results.seeds[0].items)
+    d = found.difference
+    time = (
+        f"{sum(minutes):,.0f} minutes of {len(minutes)} timed items"
+        if minutes
+        else "time that nobody measured"
+    )
+    text = (
+        f"{len(everything)} items and {time} gave {passing} tasks with a refinement that passes, and "
+        f"{100 * d.value:+.1f} points of {found.metric} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+    )
+    if d.low > 0 and minutes:
+        text += f": {sum(minutes) / (100 * d.value):,.0f} minutes a point"
+    return text + "."
+
+
+def _size_figure(results: Results) -> Figure | None:
+    """Figure 4."""
+    curves = {
+        f"pass@{k}": {
+            f"feedback: {kind}": found.points
+            for kind in statistics.size_feedback(results)
+            if len((found := statistics.size_curve(results, k, kind)).points) > 1
+        }
+        for k in results.ks[:2]
+    }
+    curves = {metric: series for metric, series in curves.items() if series}
+    if not curves or not figures.available():
+        return None
+    zero, ilf = results.arm("zero-shot"), results.arm("ilf")
+    lines, marks = {}, {}
+    for k in results.ks[:2]:
+        line, mark = statistics.rate(zero, k), statistics.rate(ilf, k)
+        lines[f"pass@{k}"] = {"zero-shot": line.value} if line else {}
+        used = ilf.seeds[0].items if ilf else None
+        marks[f"pass@{k}"] = {"ILF": (float(used), mark)} if mark and used else {}
+    drawing = figures.curves(curves, "feedback items of the train split", lines=lines, marks=marks)
+    told = "; ".join(
+        f"{metric}, {name}: " + ", ".join(f"{x:.0f} items {100 * e.value:.1f}%" for x, e in points)
+        for metric, series in curves.items()
+        for name, points in series.items()
+    )
+    caption = "Nested subsets, seeds averaged; πRefine is the same throughout."
+    return Figure("figure-4", "Figure 4. Size of the feedback set.", caption, drawing, told)
+
+
+def _distance(results: Results) -> Section | None:
+    section = Section("distance", "How far do the models move?")
+    drawn = [shared.perplexity for shared in results.seeds if any(shared.perplexity.values())]
+    if drawn and figures.available():
+        series = {label: [v for found in drawn for v in found.get(label, [])] for label in drawn[0]}
+        shares = {
+            label: sum(v > 100 for v in values) / len(values) for label, values in series.items() if values
+        }
+        told = "; ".join(f"{label}: {share:.0%} above 100" for label, share in shares.items())
+        drawing = figures.histogram(series, "perplexity under the untuned model", log=True, span=(1.0, 1e4))
+        section.parts.append(
+            Figure("figure-3", "Figure 3. Perplexity.", f"Share above 100: {told}.", drawing, told)
+        )
+    table = tables.kl_table(results)
+    if table.rows:
+        section.parts.append(table)
+        section.text.append(_movement(results))
+    reasons = [s.reasons["perplexity"] for s in results.seeds if "perplexity" in s.reasons]
+    section.text += [f"Perplexity and KL were not measured: {reasons[0]}."] if reasons else []
+    return section if section.parts or section.text else None
+
+
+def _movement(results: Results) -> str:
+    """The paper's argument, that refinements need less movement than gold programs, against our numbers."""
+    ilf, gold = results.arm("ilf"), results.arm("gold")
+    if ilf is None or gold is None or ilf.seeds[0].kl is None or gold.seeds[0].kl is None:
+        return "The paper argues that learning refinements moves a model less than learning gold programs."
+    a, b = ilf.seeds[0].kl.own, gold.seeds[0].kl.own
+    if a.high < b.low:
+        said = "so it does here"
+    elif b.high < a.low:
+        said = "here it is the other way round"
+    else:
+        said = "here the intervals overlap"
+    return (
+        "The paper argues that learning refinements moves a model less than learning gold programs: "
+        f"{said} (KL {a.value:.2f} [{a.low:.2f}, {a.high:.2f}] against "
+        f"{b.value:.2f} [{b.low:.2f}, {b.high:.2f}])."
+    )
+
+
+def _choices(results: Results) -> Section | None:
+    section = Section("choices", "Which refinements to keep")
+    k = results.ks[0]
+    for group, base, title in (
+        ("selection", "select-random", "How one passing refinement a task is chosen."),
+        ("gate", "gate-all", "Which tests a refinement must pass."),
+    ):
+        found = {r.arm.label: r for r in results.arms if r.arm.group == group and r.seeds}
+        if not found:
+            continue
+        at = {label: r.seeds[0].test for label, r in found.items()}
+        section.parts.append(
+            parts.evaluation_table(group, title, at, first="choice", note=tables.left_out(results, group))
+        )
+        section.parts.append(
+            parts.gates_table(f"{group}-gates", "Shown and hidden tests apart.", at, first="choice")
+        )
+        compared = statistics.against(results, base, k, group)
+        if compared:
+            section.parts.append(tables.contrast_table(f"{group}-paired", "Paired differences.", compared))
+    return section if section.parts else None
+
+
+def _transfer(results: Results) -> Section | None:
+    sources = dict.fromkeys(s for r in results.arms for row in r.seeds for s in row.also)
+    if not sources:
+        return None
+    text = "The same models on tasks from elsewhere; none of these tasks was seen in training."
+    return Section(
+        "transfer", "Transfer", [text], [tables.transfer_table(results, source) for source in sources]
+    )
+
+
+def _sweep(results: Results) -> Section | None:
+    table = tables.sweep_table(results)
+    return Section("sweep", "Settings tried", [], [table]) if table.rows else None
+
+
+# --- explorer and provenance ------------------------------------------------------------------------------
+
+
+def _items(folder: Path, results: Results) -> list[Item]:
+    """Tasks of the first seed with what each final arm's model writes."""
+    if not results.seeds:
+        return []
+    run = load_run(folder / f"seed-{results.seeds[0].seed}" / "run")
+    written = {}
+    for result in results.arms:
+        if result.arm.group == "final" and result.seeds:
+            pair = _written(folder, result)
+            if pair is not None:
+                written[result.arm.label] = pair
+    last = run.rounds[-1] if run.rounds else None
+    feedback: Sequence[Feedback] = last.feedback if last else []
+    refinements: Sequence[Refinement] = last.refinements if last else []
+    labels = {r.arm.name: r.arm.label for r in results.arms}
+    change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
+    return items.build(
+        run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
+        written=written, change=change,
+    )  # fmt: skip
+
+
+def _written(folder: Path, result: ArmResult) -> tuple[list[Program], list[Verdict]] | None:
+    path = folder / result.seeds[0].written
+    verdicts = path.with_name(path.name.replace("programs", "verdicts"))
+    if not (path.is_file() and verdicts.is_file()):
+        return None
+    return read_jsonl(path, Program), read_jsonl(verdicts, Verdict)
+
+
+def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
+    manifest = RunFolder(folder).read_manifest()
+    rows = [("Study folder", folder.name), ("Seeds", ", ".join(str(s.seed) for s in results.seeds))]
+    rows += parts.manifest_rows(manifest)
+    seconds = sum(s.seconds for s in manifest.steps.values()) if manifest else 0.0
+    samples = sum(s.counts.get("samples", 0) for s in manifest.steps.values()) if manifest else 0.0
+    tokens = sum(s.counts.get("tokens", 0) for s in manifest.steps.values()) if manifest else 0.0
+    for shared in results.seeds:
+        run = RunFolder(folder / f"seed-{shared.seed}" / "run").read_manifest()
+        if run is not None:
+            seconds += sum(s.seconds for s in run.steps.values())
+            samples += sum(s.counts.get("samples", 0) for s in run.steps.values())
+            tokens += sum(s.counts.get("tokens", 0) for s in run.steps.values())
+            rows.append((f"Seed {shared.seed}: tasks (sha256)", run.tasks_hash or "unknown"))
+        files = RunFolder(folder / f"seed-{shared.seed}" / "run").round(1)
+        rows += [
+            (f"Seed {shared.seed}: {path.name} (sha256)", digest(path))
+            for path in (files.programs, files.feedback, files.examples)
+            if path.is_file()
+        ]
+    everything = tables.items_of(results)
+    minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
+    spent = f", {sum(minutes):,.0f} annotator minutes" if minutes else ", not timed"
+    rows += [
+        ("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"),
+        ("Programs sampled", f"{samples:,.0f}"),
+        ("Tokens sampled", f"{tokens:,.0f}"),
+        ("Feedback", f"{len(everything)} items{spent}"),
+    ]
+    for result in results.arms:
+        for row in result.seeds:
+            rows.append((f"Weights of {result.arm.label}, seed {row.seed} (sha256)", row.model))
+    return rows

@@ -1,0 +1,131 @@
+"""What an arm's model is fine-tuned on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from ilf import steps
+from ilf.records import Example, Refinement
+from ilf.study.arms import Arm
+from ilf.study.lab import Lab, Skip
+
+Row = tuple[str, str, Mapping[str, object]]
+"""Task id, program, further fields of `Example`."""
+
+
+def examples(lab: Lab, arm: Arm) -> list[Example]:
+    """The arm's examples.
+
+    Raises:
+        Skip: there are none, and why.
+    """
+    if arm.refining is not None:
+        return _of_refinements(lab, arm)
+    ids = {str(e.task_id) for e in lab.ilf_examples} or {item.task_id for item in lab.apply}
+    if arm.data == "gold":
+        rows = _gold(lab, ids)
+    elif arm.data == "human":
+        rows = _human(lab, ids)
+    else:
+        rows = _own_correct(lab, len(lab.ilf_examples) or len(ids))
+    found, left_out = steps.program_examples(lab.prompter, lab.tasks, rows)
+    if not found:
+        raise Skip(f"the prompt style can express none of {len(left_out)} programs")
+    return found
+
+
+def items_used(lab: Lab, arm: Arm) -> int:
+    """How many feedback items of the train split stand behind a refining arm.
+
+    Raises:
+        Skip: the run has fewer than the arm asks for.
+    """
+    total = len(lab.apply)
+    count = arm.items or (max(1, round(arm.share * total)) if arm.share else total)
+    if count > total:
+        raise Skip(f"{count} feedback items asked for, the run has {total} on the train split")
+    return count
+
+
+def subset(lab: Lab, rows: list[Refinement], count: int) -> list[Refinement]:
+    """Refinements of `count` items; nested: a smaller set is the beginning of a larger one's order."""
+    order = sorted({item.task_id for item in lab.apply})
+    random.Random(f"{lab.seed} sizes").shuffle(order)
+    kept = set(order[:count])
+    return [row for row in rows if row.task_id in kept]
+
+
+def _of_refinements(lab: Lab, arm: Arm) -> list[Example]:
+    assert arm.refining is not None
+    rows = subset(lab, lab.refinements(arm.refining), items_used(lab, arm))
+    settings = type(lab.config.selection).model_validate(lab.config.selection.model_dump() | arm.selection)
+    scores = None
+    if settings.strategy == "likeliest":
+        if not lab.has_weights:
+            raise Skip("needs log-probabilities under the model, which this engine does not give")
+        passing = [r for r in rows if r.verdict is not None and r.verdict.passed]
+        scores = lab.cached(
+            f"scores-{arm.refining.name}",
+            lambda: steps.score_refinements(lab.policy.ref, lab.prompter, lab.tasks, passing),
+            model=lab.policy.hash,
+            refinements=[r.refinement_id for r in passing],
+        )
+    found, _ = steps.select_examples(lab.prompter, lab.tasks, rows, settings, seed=lab.seed, scores=scores)
+    if not found:
+        raise Skip(f"none of {len(rows)} refinements passed, so there is nothing to fine-tune on")
+    return _same_budget(lab, found) if arm.group == "final" else found
+
+
+def _same_budget(lab: Lab, found: list[Example]) -> list[Example]:
+    """No more tasks than ILF has, its own task ids first (the paper's arms all use ILF's ids)."""
+    ours = {example.task_id for example in lab.ilf_examples}
+    tasks = list(dict.fromkeys(example.task_id for example in found))
+    if not ours or len(tasks) <= len(ours):
+        return found
+    keep = set(sorted(tasks, key=lambda t: (t not in ours, str(t)))[: len(ours)])
+    return [example for example in found if example.task_id in keep]
+
+
+def _gold(lab: Lab, ids: set[str]) -> list[Row]:
+    rows: list[Row] = [
+        (task_id, code, {"origin": "gold"})
+        for task_id in sorted(ids)
+        if (code := lab.tasks[task_id].reference)
+    ]
+    if not rows:
+        raise Skip("the tasks have no reference programs")
+    return rows
+
+
+def _human(lab: Lab, ids: set[str]) -> list[Row]:
+    rows: list[Row] = [
+        (item.task_id, item.refinement, {"origin": "human", "feedback_id": item.feedback_id})
+        for item in lab.apply
+        if item.task_id in ids and item.refinement
+    ]
+    if not rows:
+        raise Skip("no feedback on these tasks carries a human refinement")
+    return rows
+
+
+def _own_correct(lab: Lab, count: int) -> list[Row]:
+    """`count` passing samples of other tasks (rejection sampling): one a task, then a second, and so on."""
+    held = {item.task_id for item in lab.apply} | {task.task_id for task in lab.validation}
+    passing: dict[str, list[str]] = {}
+    for program, verdict in zip(lab.programs, lab.verdicts, strict=True):
+        if verdict.passed and program.task_id not in held:
+            codes = passing.setdefault(program.task_id, [])
+            if program.code not in codes:
+                codes.append(program.code)
+    if not passing:
+        raise Skip(
+            "the model solved none of the other training tasks, so it has no correct samples of its own"
+        )
+    order = sorted(passing)
+    random.Random(f"{lab.seed} self").shuffle(order)
+    for task_id in order:
+        random.Random(f"{lab.seed} {task_id}").shuffle(passing[task_id])
+    most = max(len(codes) for codes in passing.values())
+    chosen = [(t, passing[t][turn]) for turn in range(most) for t in order if turn < len(passing[t])]
+    return [(task_id, code, {"origin": "self"}) for task_id, code in sorted(chosen[:count])]

@@ -1,0 +1,355 @@
+"""The numbers of one seed: pass rates at each temperature, sweeps, KL, perplexity, transfer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilf import metrics, steps
+from ilf.config import SamplingConfig
+from ilf.errors import UserError
+from ilf.metrics import Evaluation
+from ilf.progress import say
+from ilf.records import Example, Program, Refinement, Task, Verdict, content_id, read_jsonl
+from ilf.steps import Model
+from ilf.study.arms import Arm, Refining
+from ilf.study.examples import examples, items_used
+from ilf.study.lab import Lab, Skip
+from ilf.study.results import Kl, SeedResult, Shared, Trial
+from ilf.tasks import source_hash
+from ilf.training import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class Files:
+    """Programs of one model on one set of tasks, and their verdicts in the same order."""
+
+    programs: Path
+    verdicts: Path
+
+
+def samples(lab: Lab, model: Model, tasks: Sequence[Task], split: str, sampling: SamplingConfig) -> Files:
+    """Sampled and verified programs, taken from the run where it made them already."""
+    asked = lab.config.evaluation
+    if lab.problem is None and (split, sampling) == (asked.split, asked.sampling):
+        for arm, known in json.loads(lab.files.evaluation.read_text(encoding="utf-8"))["models"].items():
+            if known["hash"] == model.hash:
+                return Files(lab.files.evaluation_programs(arm), lab.files.evaluation_verdicts(arm))
+    folder = lab.path / "samples" / f"{model.hash[:16]}-{_file_name(split)}-{sampling.temperature:g}"
+    files = Files(folder / "programs.jsonl", folder / "verdicts.jsonl")
+    with lab.step(
+        f"samples-{folder.name}", [files.programs, files.verdicts], model=model.hash,
+        tasks=source_hash(tasks), sampling=sampling.model_dump(), style=lab.config.prompts.style,
+        verify=lab.config.verify.model_dump(exclude={"workers"}),
+    ) as step:  # fmt: skip
+        if step.todo:
+            programs = steps.sample_programs(
+                model.open, model.hash, tasks, sampling, files.programs, seed=lab.seed,
+                style=lab.config.prompts.style, what="evaluation",
+            )  # fmt: skip
+            steps.verify_programs(
+                {task.task_id: task for task in tasks}, programs, files.verdicts, lab.config.verify,
+                max_sandbox_errors=lab.config.max_sandbox_errors,
+            )  # fmt: skip
+            step.counts = {"samples": len(programs), "tokens": sum(p.tokens or 0 for p in programs)}
+    return files
+
+
+def _file_name(split: str) -> str:
+    """A split's name, or a task source's, as a part of a file name."""
+    if split.isalnum():
+        return split
+    plain = "".join(char if char.isalnum() else "-" for char in split.rpartition("/")[2])
+    return f"{plain}-{content_id(split)[:6]}"
+
+
+def evaluate(
+    lab: Lab, model: Model, tasks: Sequence[Task], split: str, sampling: SamplingConfig
+) -> tuple[Evaluation, Files]:
+    """pass@k of a model for every k of the run that the samples allow."""
+    if sampling.temperature == 0:
+        sampling = sampling.model_copy(update={"n": 1})  # greedy samples are all the same one
+    files = samples(lab, model, tasks, split, sampling)
+    ks = [k for k in lab.config.evaluation.k if k <= sampling.n] or [1]
+    counts = metrics.count(tasks, read_jsonl(files.verdicts, Verdict))
+    found = metrics.evaluate(
+        counts, split=split, temperature=sampling.temperature, n=sampling.n, ks=ks, seed=lab.seed
+    )
+    return found, files
+
+
+def measure(lab: Lab, arm: Arm) -> SeedResult:
+    """Train the arm's model and measure it everywhere the study asks for.
+
+    Raises:
+        Skip: the run's data cannot support this arm.
+    """
+    asked = lab.config.evaluation.sampling
+    split = lab.config.evaluation.split
+    rows: list[Example] = []
+    trials: list[Trial] = []
+    model = lab.policy
+    if arm.trains:
+        rows = examples(lab, arm)
+        steps.refuse_leaks(
+            [task.task_id for task in (*lab.test, *lab.validation)],
+            {f"the examples of arm {arm.name}": [e.task_id for e in rows if e.task_id is not None]},
+        )
+        base = FinetuneConfig.model_validate(lab.config.finetune.model_dump() | arm.finetune)
+        trials = _sweep(lab, arm, rows, base)
+        chosen = next((trial.settings for trial in trials if trial.chosen), {})
+        model = lab.train(lab.policy, rows, base.model_copy(update=chosen), arm.label)
+    test, files = evaluate(lab, model, lab.test, split, asked)
+    result = SeedResult(
+        seed=lab.seed,
+        model=model.hash,
+        folder=_relative(lab, Path(model.ref)) if arm.trains else model.ref,
+        examples=len(rows),
+        tasks=len({row.task_id for row in rows}),
+        items=items_used(lab, arm) if arm.refining is not None else None,
+        test=test,
+        written=_relative(lab, files.programs),
+        trials=trials,
+        effective_samples=_effective_samples(lab, arm, rows),
+    )
+    if arm.group == "final":
+        _temperatures(lab, model, result)
+        for source in lab.study.also:
+            result.also[source] = _elsewhere(lab, model, source, rows)
+        if arm.trains and lab.has_weights:
+            result.kl = kl(lab, model)
+    elif lab.study.keep_models == "final":
+        lab.forget(model)
+    return result
+
+
+def _relative(lab: Lab, path: Path) -> str:
+    return str(path.relative_to(lab.folder)) if path.is_relative_to(lab.folder) else str(path)
+
+
+def _sweep(lab: Lab, arm: Arm, rows: Sequence[Example], base: FinetuneConfig) -> list[Trial]:
+    """Every combination of the sweep's settings, measured on the validation tasks; the best is marked."""
+    asked = lab.study.sweep
+    axes = {name: values for name, values in asked.model_dump().items() if values}
+    if not axes or arm.group != "final":
+        return []
+    if not lab.validation:
+        raise Skip(
+            "a sweep needs validation tasks: every task of refine and train has feedback (validation.ids)"
+        )
+    trials, models = [], []
+    for values in itertools.product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        say(f"    sweep, {arm.label}: {settings}")
+        model = lab.train(lab.policy, rows, base.model_copy(update=settings), arm.label)
+        found, _ = evaluate(lab, model, lab.validation, "validation", _validation_sampling(lab))
+        trials.append(Trial(settings=settings, evaluation=found))
+        models.append(model)
+    best = max(range(len(trials)), key=lambda number: _rate(trials[number].evaluation))
+    trials[best].chosen = True
+    for number, model in enumerate(models):
+        if number != best and model.hash != models[best].hash and lab.study.keep_models == "final":
+            lab.forget(model)
+    return trials
+
+
+def _rate(evaluation: Evaluation) -> float:
+    """pass@1, or what stands for it where a sample without a verdict forbids it."""
+    return evaluation.pass_at[1].value if 1 in evaluation.pass_at else evaluation.solved.value
+
+
+def _validation_sampling(lab: Lab, temperature: float | None = None) -> SamplingConfig:
+    asked = lab.config.evaluation.sampling
+    update: dict[str, Any] = {"n": lab.study.validation.n}
+    if temperature is not None:
+        update["temperature"] = temperature
+    return asked.model_copy(update=update)
+
+
+def _temperatures(lab: Lab, model: Model, result: SeedResult) -> None:
+    """The model's best temperature on the validation tasks, and its test rates there."""
+    asked = lab.config.evaluation.sampling
+    grid = sorted({*lab.study.temperatures, asked.temperature})
+    if not lab.study.temperatures or not lab.validation:
+        return
+    for temperature in grid:
+        found, _ = evaluate(lab, model, lab.validation, "validation", _validation_sampling(lab, temperature))
+        result.validation[f"{temperature:g}"] = found
+    # Equal rates: the temperature nearest to the run's.
+    best = max(grid, key=lambda t: (_rate(result.validation[f"{t:g}"]), -abs(t - asked.temperature)))
+    result.best_temperature = best
+    sampling = asked.model_copy(update={"temperature": best})
+    result.best = result.test
+    if best != asked.temperature:
+        result.best, _ = evaluate(lab, model, lab.test, lab.config.evaluation.split, sampling)
+
+
+def _elsewhere(lab: Lab, model: Model, source: str, rows: Sequence[Example]) -> Evaluation:
+    """Pass rates on another task source."""
+    from ilf.tasks import load_tasks
+
+    tasks = load_tasks(source)
+    used = [e.task_id for e in rows if e.task_id is not None]
+    steps.refuse_leaks([task.task_id for task in tasks], {"training": used})
+    sampling = lab.config.evaluation.sampling.model_copy(update={"n": lab.study.also_n})
+    return evaluate(lab, model, tasks, source, sampling)[0]
+
+
+def _effective_samples(lab: Lab, arm: Arm, rows: Sequence[Example]) -> float | None:
+    """Effective number of examples under unclipped importance weights of equation 6."""
+    if arm.refining is None:
+        return None
+    found = {r.refinement_id: r for r in lab.refinements(arm.refining)}
+    kept = [found[e.refinement_id] for e in rows if e.refinement_id in found]
+    if not kept or any(r.logprob is None for r in kept):
+        return None
+    weights = metrics.importance_weights([1.0] * len(kept), [r.logprob or 0.0 for r in kept])
+    return metrics.effective_sample_size(weights)
+
+
+# --- what the arms share ----------------------------------------------------------------------------------
+
+
+def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, list[Refinement]]]:
+    """Pass rates of each way of refining (Tables 2 and 3), into `shared`; yields the refinements too."""
+    ways = {
+        "few-shot, its own feedback": Refining(refiner="few-shot"),
+        "few-shot, unrelated feedback": Refining(feedback="shuffled", refiner="few-shot"),
+        "few-shot, no feedback": Refining(feedback="none", refiner="few-shot"),
+        "fine-tuned, its own feedback": Refining(),
+        "fine-tuned, unrelated feedback": Refining(feedback="shuffled"),
+        "fine-tuned, no feedback": Refining(feedback="none"),
+    }
+    asked = lab.config.refiner.sampling
+    for label, refining in ways.items():
+        try:
+            rows = lab.refinements(refining)
+        except (Skip, UserError) as error:
+            shared.reasons[label] = str(error)
+            continue
+        tasks = [lab.tasks[task_id] for task_id in dict.fromkeys(row.task_id for row in rows)]
+        verdicts = [row.verdict for row in rows if row.verdict is not None]
+        shared.refinement[label] = metrics.evaluate(
+            metrics.count(tasks, verdicts), split="train", temperature=asked.temperature, n=asked.n,
+            ks=[k for k in lab.config.evaluation.k if k <= asked.n] or [1], seed=lab.seed,
+        )  # fmt: skip
+        yield label, rows
+
+
+def zero_shot(lab: Lab) -> dict[str, Evaluation]:
+    """The untuned model on each split and, where samples are alike, on all tasks together (Table 1)."""
+    asked, held_out = lab.config.sampling, lab.config.evaluation
+    by_task: dict[str, list[Verdict]] = {}
+    for verdict in lab.verdicts:
+        by_task.setdefault(verdict.task_id, []).append(verdict)
+    found: dict[str, Evaluation] = {}
+    counts = {
+        name: metrics.count(
+            lab.splits[name], [v for t in lab.splits[name] for v in by_task.get(t.task_id, [])]
+        )
+        for name in ("refine", "train")
+    }
+    _, files = evaluate(lab, lab.policy, lab.test, held_out.split, held_out.sampling)
+    counts[held_out.split] = metrics.count(lab.test, read_jsonl(files.verdicts, Verdict))
+    alike = (asked.n, asked.temperature) == (held_out.sampling.n, held_out.sampling.temperature)
+    if alike:
+        counts["all tasks"] = [task for rows in counts.values() for task in rows]
+    for name, rows in counts.items():
+        used = held_out.sampling if name == held_out.split else asked
+        ks = [k for k in held_out.k if k <= used.n] or [1]
+        found[name] = metrics.evaluate(
+            rows, split=name, temperature=used.temperature, n=used.n, ks=ks, seed=lab.seed
+        )
+    return found
+
+
+def perplexities(lab: Lab, refinements: Sequence[Refinement]) -> dict[str, list[float]]:
+    """Perplexity under the untuned model of gold programs, of πRefine's and of human refinements."""
+    ids = {item.task_id for item in lab.apply}
+    sources: dict[str, list[tuple[str, str | None]]] = {
+        "gold programs": [(task_id, lab.tasks[task_id].reference) for task_id in sorted(ids)],
+        "refinements by πRefine": [
+            (r.task_id, r.code) for r in refinements if r.verdict is not None and r.verdict.passed
+        ],
+        "human refinements": [(item.task_id, item.refinement) for item in lab.apply],
+    }
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for label, rows in sources.items():
+        pairs[label] = []
+        for task_id, code in rows:
+            task = lab.tasks[task_id]
+            try:
+                if code:
+                    target = lab.prompter.program_target(task, code)
+                    pairs[label].append((lab.prompter.program(task).text, target))
+            except UserError:
+                continue  # the prompt style cannot express it, so the model cannot be asked
+
+    def compute() -> dict[str, list[float]]:
+        from ilf.scoring import score
+
+        lab.models.close()
+        found = {}
+        for label, texts in pairs.items():
+            scores = score(lab.policy.ref, texts, what=f"scoring {label}")
+            found[label] = [metrics.perplexity(logprob, tokens) for logprob, tokens in scores if tokens]
+        return found
+
+    kept: dict[str, list[float]] = lab.cached("perplexity", compute, model=lab.policy.hash, texts=pairs)
+    return kept
+
+
+def kl(lab: Lab, model: Model) -> Kl | None:
+    """KL between a fine-tuned model and its start, both ways, from samples at temperature 1.
+
+    Next-token distributions are compared along texts of the first-named model (`scoring.divergence`). The
+    texts end at a stop sequence or the end token: this is the KL of the distributions over such texts.
+    """
+    asked = lab.study.kl
+    tasks = [*lab.validation, *lab.test][: asked.tasks]
+    if not tasks:
+        return None
+    sampling = lab.config.evaluation.sampling.model_copy(
+        update={"n": asked.n, "temperature": 1.0, "top_p": 1.0}
+    )
+    own = _texts(lab, model, tasks, sampling)
+    start = _texts(lab, lab.policy, tasks, sampling)
+
+    def compute() -> list[list[float]]:
+        from ilf.scoring import divergence
+
+        lab.models.close()
+        return [
+            divergence(model.ref, lab.policy.ref, [pair for _, pair in own], what="KL"),
+            divergence(lab.policy.ref, model.ref, [pair for _, pair in start], what="KL"),
+        ]
+
+    values = lab.cached(f"kl-{model.hash[:16]}", compute, model=model.hash, texts=[own, start])
+    found = [
+        metrics.mean_by_group(nats, [task_id for task_id, _ in texts], seed=lab.seed)
+        for nats, texts in zip(values, (own, start), strict=True)
+    ]
+    return Kl(own=found[0], start=found[1], prompts=len(tasks))
+
+
+def _texts(
+    lab: Lab, model: Model, tasks: Sequence[Task], sampling: SamplingConfig
+) -> list[tuple[str, tuple[str, str]]]:
+    """(task id, (prompt, completion)) of each sample; they are not verified."""
+    out = lab.path / "samples" / f"{model.hash[:16]}-kl" / "programs.jsonl"
+    with lab.step(
+        f"samples-{out.parent.name}", [out], model=model.hash, tasks=source_hash(tasks),
+        sampling=sampling.model_dump(),
+    ) as step:  # fmt: skip
+        if step.todo:
+            steps.sample_programs(
+                model.open, model.hash, tasks, sampling, out, seed=lab.seed,
+                style=lab.config.prompts.style, what="KL",
+            )  # fmt: skip
+    by_id = {task.task_id: task for task in tasks}
+    rows = read_jsonl(out, Program)
+    return [(p.task_id, (lab.prompter.program(by_id[p.task_id]).text, p.completion or "")) for p in rows]

@@ -1,0 +1,190 @@
+"""What the numbers mean: intervals over tasks and seeds, paired tests, sharpening, worth of feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ilf.metrics import Comparison, Estimate, Evaluation, bootstrap, compare, per_task, with_holm
+from ilf.study.results import ArmResult, ItemResult, Results, SeedResult
+
+Which = Literal["test", "best"]
+Call = Literal["learning", "sharpening", "learning at its best temperature only", "worse", "no difference"]
+
+
+def evaluations(result: ArmResult, which: Which = "test") -> dict[int, Evaluation]:
+    """Seed → evaluation on the test tasks, at the run's temperature or at the arm's best."""
+    found = {row.seed: row.test if which == "test" else row.best for row in result.seeds}
+    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
+
+
+def pooled(found: Sequence[Evaluation], k: int | None) -> Estimate | None:
+    """Mean over tasks and seeds with its interval over both; None where it cannot be had."""
+    if not found or any(k is not None and k not in evaluation.pass_at for evaluation in found):
+        return None
+    ids = [task.task_id for task in found[0].tasks]
+    table = []
+    for evaluation in found:
+        values = per_task(evaluation, k)
+        table.append([values[task_id] for task_id in ids])
+    return bootstrap(table, unit=True)
+
+
+def rate(result: ArmResult | None, k: int | None, which: Which = "test") -> Estimate | None:
+    """pass@k of an arm over its seeds."""
+    return None if result is None else pooled(list(evaluations(result, which).values()), k)
+
+
+def contrast(a: ArmResult, b: ArmResult, k: int | None, which: Which = "test") -> Comparison | None:
+    """Arm b against arm a on the seeds that both have; None where they share none."""
+    left, right = evaluations(a, which), evaluations(b, which)
+    seeds = sorted(left.keys() & right.keys())
+    if k is not None:
+        seeds = [s for s in seeds if k in left[s].pass_at and k in right[s].pass_at]
+    if not seeds:
+        return None
+    names = (a.arm.label, b.arm.label)
+    return compare([left[s] for s in seeds], [right[s] for s in seeds], names=names, k=k)
+
+
+def against(
+    results: Results, base: str, k: int, group: str = "final", which: Which = "test"
+) -> list[tuple[ArmResult, Comparison]]:
+    """Every arm of a group against arm `base`, Holm-corrected together."""
+    first = results.arm(base)
+    if first is None:
+        return []
+    pairs = []
+    for result in results.arms:
+        if result.arm.group == group and result.arm.name != base and result.seeds:
+            found = contrast(first, result, k, which)
+            if found is not None:
+                pairs.append((result, found))
+    corrected = with_holm([comparison for _, comparison in pairs])
+    return [(result, comparison) for (result, _), comparison in zip(pairs, corrected, strict=True)]
+
+
+def call(at_run: Comparison, at_best: Comparison | None) -> Call:
+    """What a difference from zero-shot is: a gain that vanishes at the best temperatures is sharpening."""
+    gained = at_run.difference.low > 0
+    if at_best is None:
+        return "learning" if gained else "worse" if at_run.difference.high < 0 else "no difference"
+    if gained:
+        return "learning" if at_best.difference.low > 0 else "sharpening"
+    if at_best.difference.low > 0:
+        return "learning at its best temperature only"
+    if at_run.difference.high < 0 and at_best.difference.high < 0:
+        return "worse"
+    return "no difference"
+
+
+# --- size of the feedback set -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SizeCurve:
+    """pass@k against the number of feedback items."""
+
+    points: list[tuple[float, Estimate]]
+    """(items, rate), by items; 0 items is the untuned model."""
+    slope: Estimate | None
+    """Points of pass@k (0 to 1) an item, by a straight line through the points, interval over tasks."""
+
+    @property
+    def more_items(self) -> str:
+        """How many more items one more point takes, in words."""
+        if self.slope is None:
+            return "The size curve has too few points for a slope."
+        if self.slope.low <= 0:
+            span = f"[{100 * self.slope.low:+.3f}, {100 * self.slope.high:+.3f}]"
+            return (
+                f"A straight line through the size curve rises by {100 * self.slope.value:+.3f} points an "
+                f"item, 95% interval {span}: it includes 0, so how many items one more point takes cannot be "
+                "told."
+            )
+        value, low, high = (0.01 / s for s in (self.slope.value, self.slope.high, self.slope.low))
+        return f"One more point takes about {value:,.0f} more items, 95% interval [{low:,.0f}, {high:,.0f}]."
+
+
+def size_feedback(results: Results) -> list[str]:
+    """Whose feedback there are size curves of."""
+    found = [r.arm.feedback for r in results.arms if r.arm.group == "size" and r.seeds]
+    return list(dict.fromkeys(found))
+
+
+def size_curve(results: Results, k: int, feedback: str = "people") -> SizeCurve:
+    """The size arms on one kind of feedback, and zero-shot; seeds averaged."""
+    by_items: dict[int, list[Evaluation]] = {}
+    zero = results.arm("zero-shot")
+    if zero is not None:
+        by_items[0] = list(evaluations(zero).values())
+    for result in results.arms:
+        if result.arm.group == "size" and result.arm.feedback == feedback:
+            for row in result.seeds:
+                if row.items is not None:
+                    by_items.setdefault(row.items, []).append(row.test)
+    points = [
+        (float(items), e) for items in sorted(by_items) if (e := pooled(by_items[items], k)) is not None
+    ]
+    return SizeCurve(
+        points, _slope({items: by_items[items] for items in map(int, (x for x, _ in points))}, k)
+    )
+
+
+def _slope(by_items: dict[int, list[Evaluation]], k: int) -> Estimate | None:
+    if len(by_items) < 3:
+        return None
+    sizes = sorted(by_items)
+    center = sum(sizes) / len(sizes)
+    spread = sum((x - center) ** 2 for x in sizes)
+    ids = [task.task_id for task in by_items[sizes[0]][0].tasks]
+    # A regression's slope is linear in the rates: each task has one, and their mean is the curve's.
+    slopes = dict.fromkeys(ids, 0.0)
+    for items in sizes:
+        weight = (items - center) / spread / len(by_items[items])
+        for evaluation in by_items[items]:
+            for task_id, value in per_task(evaluation, k).items():
+                slopes[task_id] += weight * value
+    return bootstrap(list(slopes.values()))
+
+
+# --- what feedback is worth -------------------------------------------------------------------------------
+
+
+def by_bugs(items: Sequence[ItemResult], most: int = 5) -> dict[int, list[ItemResult]]:
+    """Items by the number of bugs they address; `most` stands for that many or more."""
+    found: dict[int, list[ItemResult]] = {}
+    for item in items:
+        if item.n:
+            found.setdefault(min(item.bugs, most), []).append(item)
+    return dict(sorted(found.items()))
+
+
+def pass_rate(items: Sequence[ItemResult]) -> Estimate | None:
+    """Share of the refinements that pass, a mean over items with its interval."""
+    rates = [item.passed / item.n for item in items if item.n]
+    return bootstrap(rates, unit=True) if rates else None
+
+
+def solved_share(items: Sequence[ItemResult]) -> Estimate | None:
+    """Share of the items with at least one refinement that passes."""
+    found = [float(item.passed > 0) for item in items if item.n]
+    return bootstrap(found, unit=True) if found else None
+
+
+def grouped(
+    items: Sequence[ItemResult], key: Callable[[ItemResult], Sequence[str]]
+) -> dict[str, list[ItemResult]]:
+    """Items by the names that `key` gives each (an item may have several), the largest group first."""
+    found: dict[str, list[ItemResult]] = {}
+    for item in items:
+        for name in key(item):
+            found.setdefault(name, []).append(item)
+    return dict(sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])))
+
+
+def mean_of(rows: Sequence[SeedResult], value: Callable[[SeedResult], float | None]) -> float | None:
+    """Mean over the seeds that have the value."""
+    found = [v for row in rows if (v := value(row)) is not None]
+    return sum(found) / len(found) if found else None

@@ -1,0 +1,171 @@
+"""`ilf tasks show|check|audit`: look at tasks, verify their references, find tests that stubs pass."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ilf.errors import ConfigError
+from ilf.records import Program, Task, Verdict
+from ilf.tasks import load_tasks, source_hash
+from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify
+from ilf.tasks.check import audit as audit_tasks
+from ilf.tasks.check import check as check_tasks
+from ilf.terminal import console
+
+if TYPE_CHECKING:
+    from ilf.prompts import Style
+
+NAMED = 20
+"""How many failing references are printed in full."""
+
+
+def show(
+    source: str, *, task_id: str | None = None, ids: str | None = None, style: str = "completion"
+) -> None:
+    """Print the tasks of a source as a list, or one task in full with its prompt.
+
+    Raises:
+        UserError: see `load_tasks`; or there is no such task or prompt style.
+    """
+    tasks = load_tasks(source, ids=ids)
+    if task_id is not None:
+        one = next((task for task in tasks if task.task_id == task_id), None)
+        if one is None:
+            near = f"{tasks[0].task_id} to {tasks[-1].task_id}"
+            raise ConfigError(f"{source} has no task {task_id!r}; its {len(tasks)} ids run from {near}")
+        _print(in_full(one, style).rstrip("\n"))
+        return
+    _print(f"{source}: {len(tasks)} tasks\n")
+    _table(
+        ["id", "split", "entry point", "tests", "description"],
+        [[t.task_id, t.split or "", t.entry_point, str(len(t.tests)), _line(t.description)] for t in tasks],
+    )
+    _print(_summary(tasks))
+
+
+def _print(text: str) -> None:
+    # Not through rich: code keeps its tabs and brackets.
+    sys.stdout.write(text + "\n")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their columns' names; a column without content is left out, the last is cut to fit."""
+    cells = [columns, *rows]
+    full = [n for n in range(len(columns)) if any(row[n] for row in cells[1:])]
+    width = {n: max(len(row[n]) for row in cells) for n in full[:-1]}
+    room = max(console().width - sum(width.values()) - 2 * len(width), 20)
+    for row in cells:
+        last = row[full[-1]]
+        shown = last if len(last) <= room else last[: room - 1] + "…"
+        _print("".join(row[n].ljust(width[n] + 2) for n in full[:-1]) + shown)
+    _print("")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _summary(tasks: Sequence[Task]) -> str:
+    splits = Counter(task.split for task in tasks if task.split)
+    parts = [f"{name} {count}" for name, count in splits.items()]
+    parts += [f"{sum(len(t.tests) for t in tasks)} tests", f"sha256 {source_hash(tasks)[:16]}"]
+    shared = sum(task.isolation == "shared" for task in tasks)
+    if shared:
+        parts.append(f"{shared} with isolation shared")
+    return ", ".join(parts)
+
+
+def in_full(task: Task, style: str = "completion") -> str:
+    """One task as a text: its fields, its tests (the shown one marked), its reference, and its prompt."""
+    from ilf.prompts import Prompter
+
+    chosen: Style
+    if style == "chat":
+        chosen = "chat"
+    elif style == "completion":
+        chosen = "completion"
+    else:
+        raise ConfigError(f"--style: {style!r} is neither completion nor chat")
+    facts = [f"Task {task.task_id}", f"entry point {task.entry_point}"]
+    facts += [f"split {task.split}"] if task.split else []
+    facts += [f"tags {', '.join(task.tags)}"] if task.tags else []
+    facts += ["isolation shared"] if task.isolation == "shared" else []
+    sections = [("", " · ".join(facts)), ("Description", task.description)]
+    tests = [f"{test}{'   # shown' if test == task.shown else ''}" for test in task.tests]
+    sections.append(("Tests", "\n".join(tests)))
+    if task.shown and task.shown not in task.tests:
+        sections.append(("Shown example", task.shown))
+    if task.setup.strip():
+        sections.append(("Before the tests", task.setup.strip()))
+    if task.reference:
+        sections.append(("Reference", task.reference.rstrip()))
+    prompt = Prompter(chosen).program(task)
+    sections.append((f"Prompt ({chosen})", prompt.text))
+    return "\n\n".join(f"--- {title} ---\n{text}" if title else text for title, text in sections) + "\n"
+
+
+@contextmanager
+def _verifier(tasks: Sequence[Task], cpu_seconds: float, unsafe: bool) -> Iterator[Verify]:
+    from ilf.sandbox import Limits, Verifier, self_check
+
+    self_check(unsafe=unsafe)
+    # Twice as much by the clock: a program that waits is stopped, one on a busy machine is not.
+    limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=2 * cpu_seconds)
+    with Verifier({t.task_id: t for t in tasks}, limits=limits, unsafe=unsafe) as verifier:
+
+        def verify(programs: Iterable[Program]) -> Iterator[Verdict]:
+            return verifier.verify(programs)
+
+        yield verify
+
+
+def check(source: str, *, ids: str | None = None, cpu_seconds: float = 30.0, unsafe: bool = False) -> int:
+    """Run every reference program; print those that fail and a count.
+
+    Returns:
+        The exit status: 0 when all of them pass, 1 otherwise.
+    """
+    tasks = load_tasks(source, ids=ids)
+    with _verifier(tasks, cpu_seconds, unsafe) as verify:
+        checked = check_tasks(tasks, verify)
+    for verdict in checked.failing[:NAMED]:
+        _print(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
+    more = [verdict.task_id for verdict in checked.failing[NAMED:]]
+    if more:
+        _print(f"… and {len(more)} more: {', '.join(more)}")
+    verified = len(checked.verdicts)
+    _print(f"{verified - len(checked.failing)} of {verified} reference programs pass their tests.")
+    slowest = max(checked.verdicts, key=lambda v: v.seconds, default=None)
+    if slowest is not None:
+        _print(f"The slowest is task {slowest.task_id} with {slowest.seconds:.1f} s of CPU time.")
+    if checked.without_reference:
+        _print(f"{len(checked.without_reference)} tasks have no reference program.")
+    named = f" ({', '.join(checked.shared)})" if checked.shared else ""
+    _print(f"{len(checked.shared)} tasks need isolation shared{named}.")
+    return 1 if checked.failing else 0
+
+
+def audit(source: str, *, ids: str | None = None, cpu_seconds: float = 5.0, unsafe: bool = False) -> int:
+    """Run stubs against every task; print the tasks whose tests one passes.
+
+    Returns:
+        The exit status, 0: such tasks are a warning, not an error.
+    """
+    tasks = load_tasks(source, ids=ids)
+    with _verifier(tasks, cpu_seconds, unsafe) as verify:
+        weak = audit_tasks(tasks, verify)
+    if weak:
+        descriptions = {task.task_id: task.description for task in tasks}
+        _print("Tasks whose tests a stub passes\n")
+        _table(
+            ["task", "it returns", "description"],
+            [[w.task_id, ", ".join(w.stubs), _line(descriptions[w.task_id])] for w in weak],
+        )
+    counts = Counter(stub for w in weak for stub in w.stubs)
+    each = ", ".join(f"{name} {counts[name]}" for name in (*CONSTANTS, SHOWN, INPUT))
+    _print(f"{len(weak)} of {len(tasks)} tasks: {each}")
+    return 0

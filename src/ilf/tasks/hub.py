@@ -1,0 +1,57 @@
+"""Rows of a data set on the Hugging Face hub, with one clear line where it cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ilf.errors import DataError, missing
+from ilf.tasks.splits import number
+
+
+def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number from 1, row) of every split of `dataset`, in the order of the number in the field `by`.
+
+    Raises:
+        MissingDependency: `datasets` is not installed.
+        DataError: the hub cannot be reached and the data set is not in the local cache.
+    """
+    try:
+        import datasets  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise missing("datasets", "hub") from None
+    offline = not _answers(dataset)
+    before = datasets.config.HF_HUB_OFFLINE
+    # Without an answer, straight to the local cache: the client would retry for half a minute.
+    datasets.config.HF_HUB_OFFLINE = before or offline
+    try:
+        splits = datasets.load_dataset(dataset, config)
+    except Exception as error:  # the hub's client has a dozen ways to say that it is not there
+        why = "it cannot be reached" if offline else _first_line(error)
+        raise DataError(
+            f"{dataset}: cannot be had from the Hugging Face hub ({why}); "
+            "where there is no network, name the file instead, as in mbpp:PATH or humaneval:PATH"
+        ) from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+    found = [dict(row) for split in splits.values() for row in split]
+    found.sort(key=lambda row: number(str(row[by])) or 0)
+    yield from enumerate(found, start=1)
+
+
+def _answers(dataset: str) -> bool:
+    """Whether the hub can be reached at all (a data set it does not have is an answer too)."""
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().dataset_info(dataset, timeout=10)
+    except errors.HfHubHTTPError:
+        return True
+    except Exception:  # no network, in the many forms that http libraries raise it
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

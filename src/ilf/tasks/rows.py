@@ -1,0 +1,74 @@
+"""From the rows of a file to checked tasks, with errors that name file, line and field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ilf.errors import DataError
+from ilf.records import Task, describe
+from ilf.syntax import find_hole, parse, problem
+
+Row = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
+
+
+class BadRow(ValueError):
+    """What is wrong with one row, starting with the field; `collect` adds the file and the line."""
+
+
+def fit(kind: type[M], row: Row) -> M:
+    """`row` as a `kind`; raises `BadRow`."""
+    try:
+        return kind.model_validate(row)
+    except ValidationError as error:
+        if any(e["loc"] == ("tests",) and e["type"] == "too_short" for e in error.errors()):
+            raise BadRow("tests: no tests; a task needs at least one") from None
+        raise BadRow(describe(error)) from None
+
+
+def must_parse(field: str, what: str, code: str) -> None:
+    """Raise `BadRow` where `code` is not Python."""
+    try:
+        parse(code)
+    except SyntaxError as error:
+        raise BadRow(f"{field}: {what} does not parse: {problem(error)}") from None
+
+
+def collect(place: str, rows: Iterable[tuple[int, Row]], convert: Callable[[Row], Task]) -> list[Task]:
+    """Convert (line number, row) pairs read from `place` to tasks.
+
+    Raises:
+        DataError: one line naming the file, the line and the field: a field is missing or wrong, there are
+            no tests, a test or the reference does not parse, an id was there before, or there is no row.
+    """
+    tasks = []
+    seen: dict[str, int] = {}
+    for number, row in rows:
+        try:
+            task = convert(row)
+            if task.task_id in seen:
+                raise BadRow(f"task_id: {task.task_id!r} is already on line {seen[task.task_id]}")
+            _check(task)
+        except BadRow as error:
+            raise DataError(f"{place}, line {number}: {error}") from None
+        seen[task.task_id] = number
+        tasks.append(task)
+    if not tasks:
+        raise DataError(f"{place}: no tasks in it")
+    return tasks
+
+
+def _check(task: Task) -> None:
+    for index, test in enumerate(task.tests):
+        must_parse(f"tests.{index}", "the test", test)
+    must_parse("setup", "the setup code", task.setup)
+    if not task.entry_point.isidentifier():
+        raise BadRow(f"entry_point: {task.entry_point!r} is not a Python name")
+    if task.reference is not None:
+        must_parse("reference", "the reference program", task.reference)
+    if task.prefix.strip() and find_hole(task.prefix) is None:
+        must_parse("prefix", "the code before the body", task.prefix.rstrip() + "\n    pass\n")
+        raise BadRow("prefix: the code before the body does not end with a signature")

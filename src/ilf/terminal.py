@@ -1,0 +1,119 @@
+"""What a run says on the terminal when it is done: results, and where the time went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ilf.metrics import Comparison, Estimate, Evaluation
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ilf.runfolder import Manifest, RunFolder
+
+NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF"}
+
+
+def console() -> Console:
+    """Standard output; wide enough for any table where it is no terminal."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=140)
+
+
+def percent(estimate: Estimate | None) -> str:
+    """`12.3% [8.1, 16.9]`."""
+    if estimate is None:
+        return "–"
+    return f"{100 * estimate.value:.1f}% [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A plain table on standard output."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def print_evaluations(
+    title: str, evaluations: Mapping[str, Evaluation], comparisons: Sequence[Comparison] = ()
+) -> None:
+    """pass@k of some models on the same tasks, and the paired tests between them."""
+    ks = sorted({k for e in evaluations.values() for k in (*e.pass_at, *e.refused)})
+    print_table(
+        title,
+        ["", *(f"pass@{k}" for k in ks), "1+ correct", "tasks × samples"],
+        [
+            [
+                name,
+                *(percent(e.pass_at[k]) if k in e.pass_at else "–" for k in ks),
+                percent(e.solved),
+                f"{len(e.tasks)} × {e.n}",
+            ]
+            for name, e in evaluations.items()
+        ],
+    )
+    out = console()
+    for name, e in evaluations.items():
+        for reason in e.refused.values():
+            out.print(f"{name}: {reason}")
+        if e.unscored:
+            out.print(f"{name}: {e.unscored} samples got no verdict and are in no rate")
+        if e.only_shown:
+            out.print(f"{name}: {e.only_shown} samples pass the shown test and fail a hidden one")
+    for c in comparisons:
+        out.print(comparison_line(c))
+
+
+def comparison_line(c: Comparison) -> str:
+    """The paired test in one sentence; a gain that is not there is called that."""
+    d = c.difference
+    found = "a gain" if d.low > 0 else "a loss" if d.high < 0 else "no difference that can be told from noise"
+    p = c.p if c.p_holm is None else c.p_holm
+    return (
+        f"{c.metric}: {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p = {p:.3f}, "
+        f"{c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
+    )
+
+
+def print_results(folder: RunFolder) -> None:
+    """The evaluations of every round."""
+    for number, files in enumerate(folder.rounds(), start=1):
+        if not files.evaluation.exists():
+            continue
+        raw: dict[str, Any] = json.loads(files.evaluation.read_text(encoding="utf-8"))
+        arms = {NAMES.get(arm, arm): Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
+        first = next(iter(arms.values()))
+        refined = Evaluation.model_validate(raw["refinement"])
+        print_evaluations(
+            f"Round {number}: split {first.split}, temperature {first.temperature}",
+            {**arms, f"πRefine, split {refined.split}": refined},
+            [Comparison.model_validate(c) for c in raw["paired"]],
+        )
+
+
+def print_profile(manifest: Manifest) -> None:
+    """Seconds and work of each step."""
+    total = sum(state.seconds for state in manifest.steps.values())
+    print_table(
+        f"Where the time went ({total:,.0f} s)",
+        ["step", "seconds", "share", "made"],
+        [
+            [
+                label,
+                f"{state.seconds:,.1f}",
+                f"{state.seconds / total:.0%}" if total else "–",
+                ", ".join(f"{value:,.0f} {what}" for what, value in state.counts.items()),
+            ]
+            for label, state in manifest.steps.items()
+        ],
+    )

@@ -1,0 +1,38 @@
+"""What `ilf finetune` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilf.config import checked, read_toml, with_overrides
+from ilf.progress import say
+from ilf.records import Example, read_jsonl
+from ilf.training.config import FinetuneConfig
+from ilf.training.run import FinetuneResult
+from ilf.training.run import finetune as train
+
+
+def finetune(
+    model: str, examples: Path, out: Path, *, config: Path | None = None, overrides: Sequence[str] = ()
+) -> FinetuneResult:
+    """Fine-tune `model` on the rows of `examples` (JSONL) and write the model folder `out`.
+
+    Args:
+        model: a MODEL string.
+        examples: rows of `prompt`, `completion` and, where it is not 1, `weight`.
+        out: the folder to write.
+        config: a TOML file of `FinetuneConfig`'s settings, or of a run (its `[finetune]` section counts).
+        overrides: `key=value`, keys of `FinetuneConfig`.
+
+    Raises:
+        UserError: one line naming the file, the row or the key.
+    """
+    raw = {} if config is None else read_toml(config)
+    settings = checked(
+        FinetuneConfig, with_overrides(raw.get("finetune", raw), overrides), str(config or "--set")
+    )
+    rows = read_jsonl(examples, Example)
+    result = train(model, rows, out, settings, card={"Examples file": examples.name}, say=say)
+    say(f"{out}: {result.steps:,} steps, loss {result.first_loss:.3f} to {result.final_loss:.3f}")
+    return result

@@ -1,0 +1,66 @@
+"""The settings of one fine-tuning. Light: the command line reads it without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FinetuneConfig(BaseModel):
+    """How a model is fine-tuned.
+
+    The paper's values: learning rate 5e-6, batch 32, 2 epochs, at most 1,024 tokens (defaults of its
+    pipeline, appendix; it sweeps {1e-6, 5e-6, 1e-5}, {32, 64, 128} and {1, 2, 5}). What the paper leaves to
+    Hugging Face's `Trainer` keeps that library's defaults of the time: linear decay, no warm-up, AdamW
+    without weight decay, gradients clipped at norm 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["full", "lora"] = "full"
+    learning_rate: float = Field(default=5e-6, gt=0)
+    """Peak. LoRA usually wants 10 to 100 times what full fine-tuning does."""
+    batch_size: int = Field(default=32, ge=1)
+    """Examples per optimiser step, however many of them fit into memory at once."""
+    epochs: int = Field(default=2, ge=1)
+    max_length: int = Field(default=1024, ge=2)
+    """Tokens of prompt, completion and end token together. The model's context counts where it is shorter."""
+    too_long: Literal["error", "drop"] = "error"
+    """What to do with examples over `max_length`: stop and name them, or leave them out and count them."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up: to 0, or not at all."""
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises from 0."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    seed: int = Field(default=0, ge=0)
+    order: Literal["shuffled", "grouped"] = "shuffled"
+    """`grouped` shuffles prompts instead of examples, so that those with one prompt meet in a batch, where
+    the prompt is computed once for all of them."""
+
+    lora_rank: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_targets: str | tuple[str, ...] = "all-linear"
+    """Names of the layers that get adapters; `all-linear` means every linear layer but the output
+    projection."""
+    keep_adapter: bool = False
+    """Keep the LoRA adapter in `adapter/` beside the merged weights."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the computation; the weights that are trained stay float32. `auto` is bfloat16 on GPUs that
+    compute it natively, float32 elsewhere (on many CPUs bfloat16 is the slower of the two)."""
+    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the weights written. A step of 5e-6 is mostly below what 16 bits can hold, so a folder of half the
+    size has lost most of what a short fine-tuning learnt."""
+    pack_tokens: int | None = Field(default=None, ge=16)
+    """Tokens computed at once, the one thing that activation memory grows with; by the machine where
+    absent."""
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Compute activations twice instead of keeping them: a third slower, far less memory. `auto` does so only
+    where they would not fit."""
+    save_every: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; by time where absent, so that at most a few minutes are lost."""
+    report_to: tuple[str, ...] = ()
+    """Experiment trackers by their transformers names: `tensorboard`, `wandb`, `trackio`, `mlflow` …"""

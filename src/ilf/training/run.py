@@ -1,0 +1,389 @@
+"""`finetune`: examples in, a standard Hugging Face folder out, whatever happens in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ilf.errors import MissingDependency, TrainingError, UserError
+from ilf.progress import progress as progress_bar
+from ilf.records import Example
+from ilf.training.card import RECORD, write_card
+from ilf.training.config import FinetuneConfig
+from ilf.training.examples import LabelReport, check_examples
+from ilf.training.workfolder import Log, fingerprint, keep_log, own
+
+if TYPE_CHECKING:
+    from ilf.training.packing import Row
+    from ilf.training.preflight import Plan
+
+LOG = "training_log.jsonl"
+Say = Callable[[str], None]
+
+
+class FinetuneResult(BaseModel):
+    """What a fine-tuning did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    model: str
+    """Hash of the weights written."""
+    parent: str
+    """Hash of the weights it started from."""
+    examples: int
+    """Trained on, each once an epoch; `left_out` were not (too long, or of weight 0)."""
+    left_out: int
+    steps: int
+    tokens: int
+    """Of all examples, times epochs: prompt, completion and end token."""
+    label_tokens: int
+    first_loss: float
+    """Weighted mean negative log-likelihood per label token (nats) of the first step's batch."""
+    final_loss: float
+    """The same for the last step's."""
+    seconds: float
+    """Spent in optimiser steps, over all resumptions."""
+    peak_memory: int
+    """Bytes: of the process on a CPU, of the allocator on a GPU."""
+    device: str
+    engine: str
+    """How the losses were computed: packed or padded, with chunked or full output projection."""
+
+
+def finetune(
+    model: str | Path,
+    examples: Sequence[Example],
+    out: Path,
+    config: FinetuneConfig = FinetuneConfig(),  # noqa: B008 - frozen
+    *,
+    card: Mapping[str, Any] | None = None,
+    progress: Callable[[Log], None] | None = None,
+    say: Say | None = None,
+    replace: bool = False,
+) -> FinetuneResult:
+    """Fine-tune a model on examples; the loss is on the completions only (paper, section 2, step 4).
+
+    The loss of a step is Σ wᵢ·(−log p(completionᵢ | promptᵢ)) over the number of label tokens in the batch,
+    with the weights scaled to a mean of 1 over all examples (equation 6 where they are importance weights).
+
+    Written in a hidden folder beside `out` and renamed at the end. Interrupted in any way, the same call
+    goes on from the last checkpoint and gives the same weights; finished, it returns at once.
+
+    Args:
+        model: a MODEL string or folder.
+        examples: what to learn.
+        out: the model folder to write, in Hugging Face's standard form.
+        config: how.
+        card: said in the model card besides, by heading.
+        progress: called after every optimiser step with its row of the training log (`step`, `steps`, `loss`
+            in nats per label token, `grad_norm` before clipping, `learning_rate`, `seconds`,
+            `tokens_per_second`).
+        say: told, line by line, what is about to happen: counts, one decoded example with its labels marked,
+            needs in memory and disk, where a resumed one goes on; without `progress`, a bar shows the steps.
+        replace: an `out` that holds something else is replaced at the end instead of refused.
+
+    Raises:
+        TrainingError: examples that cannot be trained on, too little memory or disk, a loss that is not
+            finite.
+        ModelError: the model cannot be opened.
+    """
+    from ilf.models import context_length, load_tokenizer, resolve, weights_hash
+
+    folder = resolve(str(model))
+    tokenizer = load_tokenizer(folder.path)
+    report = check_examples(
+        tokenizer,
+        examples,
+        min(config.max_length, context_length(folder.path)),
+        drop_too_long=config.too_long == "drop",
+    )
+    key = fingerprint(folder.hash, examples, config)
+    talk, say = say, say or _silent
+    if (kept := _finished(out, key, replace)) is not None:
+        say(f"{out}: finished before, nothing to do")
+        return kept
+    say(f"Fine-tuning on {report.summary()}")
+    say(f"The first example, what is learnt between ⟦ and ⟧:\n{report.shown}")
+    work = out.with_name(f".{out.name}.partial")
+    with own(work, key), _quiet():
+        try:
+            trained = _train(folder.path, report, work, out, config, progress, talk)
+        except UserError:
+            raise
+        except Exception as error:
+            raise _explained(error, work) or error from None
+        result = FinetuneResult(
+            folder=out,
+            model=weights_hash(work / "model"),
+            parent=folder.hash,
+            examples=len(report.rows),
+            left_out=report.examples - len(report.rows),
+            tokens=config.epochs * (report.prompt_tokens + report.label_tokens),
+            label_tokens=config.epochs * report.label_tokens,
+            **trained,
+        )
+        record = {
+            "fingerprint": key,
+            "source": folder.source,
+            "config": config.model_dump(mode="json"),
+            "plan": json.loads((work / "plan.json").read_text(encoding="utf-8")),
+            "result": result.model_dump(mode="json", exclude={"folder"}),
+            "origins": _counts(example.origin or "example" for example in examples),
+            "left_out": {"too long": list(report.too_long), "weight 0": report.unweighted},
+            "card": dict(card or {}),
+        }
+        final = work / "model"
+        (final / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        shutil.copy(work / LOG, final / LOG)
+        if (events := work / "checkpoints" / "runs").is_dir():  # where TensorBoard's files were written
+            events.rename(final / "runs")
+        write_card(final)
+        if out.exists():  # `replace`, or it would have been refused before
+            out.rename(work / "replaced")
+        final.rename(out)
+        shutil.rmtree(work)
+    return result
+
+
+def _train(
+    parent: Path,
+    report: LabelReport,
+    work: Path,
+    out: Path,
+    config: FinetuneConfig,
+    progress: Callable[[Log], None] | None,
+    talk: Say | None,
+) -> dict[str, Any]:
+    """Train to the end and write the model to `work/model`; what the result says about it."""
+    try:
+        import accelerate  # type: ignore[import-untyped]  # noqa: F401 - Trainer needs it
+        import torch
+        from transformers import set_seed
+
+        from ilf.training import loss
+        from ilf.training.trainer import (
+            PackTrainer,
+            Watch,
+            arguments,
+            check_trackers,
+            interruptible,
+            last_checkpoint,
+            step_of,
+        )
+    except ImportError as error:
+        raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[models]'") from None
+    from ilf.models import load_model, load_tokenizer
+    from ilf.training.packing import batches
+
+    say = talk or _silent
+    check_trackers(config.report_to)
+    _reset_peak()
+    plan = _plan(parent, report, config, work, out, say)
+    checkpoints = work / "checkpoints"
+    resume = last_checkpoint(checkpoints)
+    rows = keep_log(work / LOG, step_of(resume) if resume else 0)
+    if resume:
+        say(f"going on after step {step_of(resume)}")
+
+    set_seed(config.seed)  # LoRA's first weights, and dropout
+    model = load_model(parent, device=plan.device, dtype=torch.float32)
+    if config.method == "lora":
+        model = _with_lora(model, config)
+    examples = _weighted(report.rows)
+    way = loss.choose_way(model, examples, plan.precision, torch.device(plan.device))
+    if way is not loss.WAYS[0]:
+        say(f"this model's own attention or output layer is used: {way.name}, which is slower")
+    if plan.checkpointing is not False:
+        # Named gradient_checkpointing_enable before transformers 5.20.
+        usual = model.gradient_checkpointing_enable
+        enable = getattr(model, "activation_checkpointing_enable", usual)
+        enable({"use_reentrant": False})
+    steps = batches(examples, config.batch_size, config.epochs, config.seed, config.order)
+
+    tokens = [sum(len(row.prompt) + len(row.completion) for row in step) for step in steps]
+    with _shown(progress, talk, len(steps), step_of(resume) if resume else 0) as report_step:
+
+        def note(row: Log) -> None:
+            rows.append(row)
+            report_step(row)
+
+        watch = Watch(work / LOG, tokens, config.save_every, note)
+        trainer = PackTrainer(
+            model,
+            steps,
+            way,
+            plan,
+            args=arguments(config, checkpoints, out.name, len(steps), cpu=plan.device == "cpu"),
+            train_dataset=steps,
+            callbacks=[watch],
+        )
+        with interruptible(watch, say):
+            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    _save(trainer.model, load_tokenizer(parent), work / "model", config)
+    return {
+        "steps": len(steps),
+        "first_loss": rows[0]["loss"],
+        "final_loss": rows[-1]["loss"],
+        "seconds": sum(row["seconds"] for row in rows),
+        "peak_memory": _peak(plan.device),
+        "device": torch.cuda.get_device_name() if plan.device == "cuda" else "cpu",
+        "engine": way.name,
+    }
+
+
+@contextmanager
+def _shown(
+    progress: Callable[[Log], None] | None, say: Say | None, steps: int, start: int
+) -> Iterator[Callable[[Log], None]]:
+    """Who is told about a step: the caller, or where there is only someone to talk to, a progress bar."""
+    if progress is not None or say is None:
+        yield progress or (lambda row: None)
+        return
+    with progress_bar("fine-tuning", steps, start) as bar:
+        yield lambda row: bar.advance(1, int(row["tokens"]))
+
+
+def _plan(parent: Path, report: LabelReport, config: FinetuneConfig, work: Path, out: Path, say: Say) -> Plan:
+    """The plan kept with the checkpoints, or a new one that was checked against what is free."""
+    from ilf.training.preflight import Plan, estimate_rows
+
+    kept = work / "plan.json"
+    if kept.is_file():
+        return Plan(**json.loads(kept.read_text(encoding="utf-8")))
+    needs = estimate_rows(parent, report.longest, config, out).check()
+    say(needs.summary())
+    plan = needs.plan
+    temporary = kept.with_suffix(".tmp")
+    temporary.write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
+    temporary.replace(kept)
+    return plan
+
+
+def _weighted(rows: Sequence[Row]) -> list[Row]:
+    """Rows with weights of mean 1, so that the learning rate means the same whatever the weights' scale."""
+    mean = sum(row.weight for row in rows) / len(rows)
+    return [dataclasses.replace(row, weight=row.weight / mean) for row in rows]
+
+
+def _with_lora(model: Any, config: FinetuneConfig) -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise MissingDependency("peft is not installed: pip install 'ilf[models]'") from None
+    targets = config.lora_targets if isinstance(config.lora_targets, str) else list(config.lora_targets)
+    settings = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, settings)
+    except ValueError as error:
+        raise TrainingError(f"lora_targets = {targets!r}: {str(error).splitlines()[0]}") from None
+
+
+def _save(model: Any, tokenizer: Any, folder: Path, config: FinetuneConfig) -> None:
+    """Write weights (LoRA merged), config, generation config and tokenizer."""
+    import torch
+
+    shutil.rmtree(folder, ignore_errors=True)
+    if config.method == "lora":
+        if config.keep_adapter:
+            model.save_pretrained(folder / "adapter")
+        model = model.merge_and_unload()
+    model.to(getattr(torch, config.save_dtype)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # written for the owner alone
+
+
+def _finished(out: Path, key: str, replace: bool) -> FinetuneResult | None:
+    """The result of the same fine-tuning where `out` holds it.
+
+    Raises:
+        TrainingError: `out` holds something else, and it is not to be replaced.
+    """
+    if not out.exists():
+        return None
+    with suppress(OSError, ValueError, KeyError):
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        if record["fingerprint"] == key:
+            return FinetuneResult(folder=out, **record["result"])
+    if replace:
+        return None
+    raise TrainingError(
+        f"{out}: exists, and is not this fine-tuning (another model, other examples or settings): "
+        "choose another folder or delete it"
+    )
+
+
+def _explained(error: Exception, work: Path) -> TrainingError | None:
+    """The one-line form of failures that the machine causes."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return TrainingError(
+            "fine-tuning ran out of memory: set gradient_checkpointing = true, a lower pack_tokens or "
+            'max_length, or method = "lora"'
+        )
+    if "No space left" in str(error) or shutil.disk_usage(work).free < 1e6:
+        return TrainingError(f"{work}: the disk is full; make space and run again: finished steps are kept")
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and notes about what is meant to be as it is; errors still show."""
+    from transformers.utils import logging
+
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _silent(line: str) -> None:
+    """Where nobody wants to be told."""
+
+
+def _reset_peak() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux starts the process's peak anew; elsewhere it counts from the start
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: str) -> int:
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _counts(values: Iterator[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return counts

@@ -1,0 +1,100 @@
+"""What `ilf annotate` does besides serving, and the mistakes it answers in one line."""
+
+import json
+import socket
+
+import pytest
+from annotate_queue import PROGRAMS, write_queue
+from annotate_samples import RIGHT, make_failures, make_tasks
+
+from ilf.annotate import accounts, queue
+from ilf.annotate.answers import Draft
+from ilf.annotate.command import _serve, annotate
+from ilf.annotate.store import Store
+from ilf.config import VerifyConfig
+from ilf.errors import DataError, RunFolderError, UserError
+from ilf.records import write_jsonl
+from ilf.runfolder import RunFolder
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A finished store, its tasks as a file, and a place for another."""
+    tasks = make_tasks(3)
+    write_jsonl(tmp_path / "tasks.jsonl", tasks)
+    (tmp_path / "one").mkdir()
+    store = Store(tmp_path / "one" / "annotations.db")
+    store.fill(tasks, *make_failures(tasks))
+    ann = accounts.named(store, "Ann")
+    for n in (1, 2):
+        draft = Draft(text=f"It adds a constant, number {n}; double it.", refinement=RIGHT.format(n=n))
+        queue.submit(store, ann, queue.claim(store, ann), draft)
+    store.close()
+    return tmp_path
+
+
+def test_export_import_export(files):
+    tasks = str(files / "tasks.jsonl")
+    annotate(files / "one", export_file=files / "first.jsonl")
+    annotate(files / "two", import_file=files / "first.jsonl", tasks=tasks)
+    annotate(files / "two", export_file=files / "second.jsonl")
+    assert (files / "second.jsonl").read_bytes() == (files / "first.jsonl").read_bytes()
+    assert (files / "first.jsonl").read_text().count("\n") == 2
+    store = Store(files / "two" / "annotations.db")
+    with store.read() as session:
+        rows = session.connection().exec_driver_sql("SELECT verdict FROM answers").all()
+    assert [json.loads(row.verdict)["status"] for row in rows] == ["passed", "passed"]  # really run
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "format, beside", [("labelstudio", ".labelstudio.xml"), ("argilla", ".settings.json")]
+)
+def test_other_tools_get_their_set_up_beside_the_rows(files, format, beside):
+    annotate(files / "one", export_file=files / "rows.json", format=format)
+    assert len(json.loads((files / "rows.json").read_text())) == 2
+    assert (files / f"rows{beside}").stat().st_size > 100
+
+
+def test_export_to_standard_output(files, capsys):
+    from pathlib import Path
+
+    annotate(files / "one", export_file=Path("-"), format="csv")
+    assert capsys.readouterr().out.startswith("round,task_id")
+
+
+def test_mistakes_are_one_line(files, tmp_path):
+    one = files / "one"
+    cases = [
+        (UserError, "--no-accounts", lambda: annotate(one, host="0.0.0.0", no_accounts=True)),
+        (UserError, "--format.*ilf, csv", lambda: annotate(one, export_file=files / "x", format="xml")),
+        (UserError, "--overlap", lambda: annotate(one, overlap=0)),
+        (RunFolderError, "not a run folder", lambda: annotate(files / "nothing")),
+        (UserError, "--programs needs --tasks", lambda: annotate(one, programs=files / "first.jsonl")),
+        (DataError, "no such file", lambda: annotate(one, import_file=files / "nothing.jsonl")),
+        (DataError, "not a database URL", lambda: annotate(one, database="mysql://x")),
+    ]
+    for kind, message, call in cases:
+        with pytest.raises(kind, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not (one / "annotations.url").exists()
+
+
+def test_programs_of_unknown_tasks_are_named(tmp_path):
+    options = write_queue(tmp_path)
+    (tmp_path / "programs.jsonl").write_text('{"task_id": "nobody/knows", "code": "x"}\n')
+    with pytest.raises(DataError, match="nobody/knows"):
+        annotate(tmp_path / "run", tasks=options[1], programs=tmp_path / "programs.jsonl")
+    assert PROGRAMS
+
+
+def test_a_port_in_use_is_named(files):
+    store = Store(files / "one" / "annotations.db")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
+            _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, True, VerifyConfig())
+    store.close()

@@ -1,0 +1,17 @@
+"""Fixtures that any test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with MBPP and the annotations: ILF_DATA, else ../shared/data beside the repository."""
+    folder = Path(os.environ.get("ILF_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "mbpp.jsonl").is_file():
+        pytest.skip(f"needs mbpp.jsonl and surge_annotations.jsonl in {folder} (or in ILF_DATA)")
+    return folder

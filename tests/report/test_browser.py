@@ -1,0 +1,67 @@
+"""The page in a headless Chromium: the explorer, its links, its size, and that nothing goes wrong on the way."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from ilf.report import page
+from ilf.report.command import report
+from ilf.report.content import Document, Item, Sample
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+
+
+def opened(path, profile, fragment=""):
+    """The page's DOM after its scripts ran; fails where they complain."""
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0",
+            "--virtual-time-budget=15000", "--dump-dom", f"file://{path}{fragment}",
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not complaints, complaints
+    return done.stdout
+
+
+def test_the_explorer_opens_an_item_by_its_link(run_folder, tmp_path):
+    dom = opened(report([run_folder]), tmp_path / "profile", "#task-train%2F1")
+    assert dom.count('<details class="item"') == 25 and "36 of 36" in dom and "page 1 of 2" in dom
+    ((opened_item),) = re.findall(r'<details class="item" id="task-train%2F1" open="">.*?</details>', dom)
+    assert 'class="row del"' in opened_item and 'class="row add"' in opened_item and "<mark>" in opened_item
+    assert 'class="k">return</span>' in opened_item
+    assert "Refinement by πRefine · 1 of 4 samples pass" in opened_item
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in dom and "<script>alert(1)" not in dom
+
+
+def test_a_link_to_another_page_turns_to_it(run_folder, tmp_path):
+    dom = opened(report([run_folder]), tmp_path / "profile", "#task-refine%2F11")
+    assert "page 2 of 2" in dom and 'id="task-refine%2F11" open=""' in dom
+    assert re.search(r"<option value=\"(fixed|unchanged|broken)\">", dom)
+
+
+def test_ten_thousand_tasks(tmp_path):
+    items = [
+        Item(
+            f"task/{i}", f"Do {i} things with a list of {i % 97} numbers.", ("fixed", "broken", "unchanged")[i % 3],
+            wrong=Sample("Wrong program", f"def f{i}(x):\n    return x - {i}\n", "failed", f"expected {i}"),
+            feedback=f"It must add {i}, not subtract it.",
+            refinement=Sample("Refinement", f"def f{i}(x):\n    return x + {i}\n", "passed"),
+            samples=[Sample(label, f"def f{i}(x):\n    return {i} {label}\n" * 12, "passed") for label in "abcdef"],
+        )
+        for i in range(10_000)
+    ]  # fmt: skip
+    path = tmp_path / "big.html"
+    path.write_text(page.render(Document(title="Big", claim="", items=items)), encoding="utf-8")
+    assert path.stat().st_size < 20_000_000
+    dom = opened(path, tmp_path / "profile", "#task-task%2F9999")
+    assert (
+        "10,000 of 10,000" in dom
+        and re.search(r"page \d+ of 400", dom)
+        and 'id="task-task%2F9999" open=""' in dom
+    )

@@ -1,0 +1,92 @@
+"""A small OpenAI-compatible server whose faults can be set, for the engine `openai`."""
+
+import json
+import random
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with words drawn by (prompt, seed); `faults` says what to do with the next requests instead."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.faults = []
+        self.refuses = set()
+        self.requests = []
+        self.echo = False  # a chat server that begins its answer anew
+        self.lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            fault = self.server.faults.pop(0) if self.server.faults else None
+            self.server.requests.append((self.path, body, self.headers.get("Authorization")))
+        if fault == "hang":
+            time.sleep(2)
+            return None
+        if fault == "not json":
+            return self.reply(200, b"<html>welcome</html>")
+        if fault == "no choices":
+            return self.reply(200, json.dumps({"error": {"message": "overloaded"}}).encode())
+        if isinstance(fault, int):
+            return self.reply(fault, b'{"error": {"message": "no luck"}}', {"Retry-After": "0"})
+        if bad := sorted(self.server.refuses & body.keys()):
+            return self.reply(
+                422, json.dumps({"detail": f"Unsupported fields in the request: {bad}"}).encode()
+            )
+        chat = self.path.endswith("/chat/completions")
+        choices = [self.choice(body, index, chat) for index in range(body.get("n", 1))]
+        used = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}
+        used["completion_tokens"] = sum(len(choice.pop("words")) for choice in choices)
+        answer = {"id": "x", "object": "text_completion", "created": 0, "model": body["model"]}
+        return self.reply(200, json.dumps(answer | {"choices": choices, "usage": used}).encode())
+
+    def choice(self, body, index, chat):
+        prompt = json.dumps(body["messages"]) if chat else body["prompt"]
+        draw = random.Random(f"{prompt}{body.get('seed')}{index}")
+        if body["temperature"] == 0:
+            draw = random.Random(prompt)
+        words = draw.choices(["x", "y", "return", "STOP", "+", "\n"], k=min(body["max_tokens"], 12))
+        if any(word in body.get("stop", []) for word in words):
+            at = min(words.index(word) for word in body["stop"] if word in words)
+            words, finish = words[: at + 1], "stop"
+            text = "".join(words[:-1])
+        else:
+            finish, text = "length" if len(words) == body["max_tokens"] else "stop", "".join(words)
+        values = [-draw.random() for _ in words]
+        if chat:
+            if self.server.echo:
+                text = "Sure:\n```python\ndef f():\n" + "".join(words) + "\n```\nThis adds."
+            lines = {
+                "content": [{"token": w, "logprob": v, "top_logprobs": []} for w, v in zip(words, values)]
+            }
+            found = {"message": {"role": "assistant", "content": text}}
+        else:
+            lines = {"tokens": words, "token_logprobs": values}
+            found = {"text": text}
+        return found | {
+            "index": index,
+            "finish_reason": finish,
+            "logprobs": lines if body.get("logprobs") else None,
+            "words": words,
+        }
+
+    def reply(self, status, payload, headers=None):
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, *args):
+        pass

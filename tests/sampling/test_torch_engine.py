@@ -1,0 +1,174 @@
+"""Engine `torch` computes what transformers computes, however its batch is made up."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+torch = pytest.importorskip("torch")
+
+from ilf import models  # noqa: E402
+from ilf.errors import ModelError  # noqa: E402
+from ilf.prompts import Prompt  # noqa: E402
+from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
+from ilf.sampling.shared_cache import Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
+from ilf.sampling.torch_engine import TorchSampler  # noqa: E402
+from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
+
+PROMPTS = [
+    Prompt("def f(x):\n"),
+    Prompt("a much longer prompt, of which there are many bytes: " * 3),
+    Prompt("é"),
+]
+
+
+def key(completion):
+    return completion.prompt, completion.index
+
+
+def run(sampler, prompts, **params):
+    return sorted(sampler.sample(prompts, SamplingParams(**params)), key=key)
+
+
+def same(left, right):
+    assert [(c.prompt, c.index, c.text, c.tokens, c.finish) for c in left] == [
+        (c.prompt, c.index, c.text, c.tokens, c.finish) for c in right
+    ]
+    assert [c.logprob for c in left] == pytest.approx([c.logprob for c in right], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+def test_log_probabilities_are_those_of_transformers(kind, tiny_folder):
+    """Every step of samples that outgrow several pools, beside the model's own forward pass."""
+    net = models.load_model(tiny_folder(kind), "cpu")
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, 257, (4, 150), generator=generator).tolist()
+    prompts = [tokens[0][:40], tokens[1][:3]]
+    # Two samples of the first prompt and one of the second; they begin at different steps.
+    plan = [(0, tokens[2], 0), (1, tokens[3], 2), (0, tokens[1], 5)]
+    with own_attention(net):
+        cache = SharedCache(net, rows=4, prefixes=3, prompt_tokens=40, own_tokens=140)
+        prefixes = [Prefix(ids) for ids in prompts]
+        logits, _ = cache.forward(prefixes)
+        seen = [[logits[prompt]] for prompt, _, _ in plan]
+        live = {}
+        for step in range(139):
+            for which, (prompt, ids, begin) in enumerate(plan):
+                if begin == step:
+                    live[cache.add(prefixes[prompt], 0)] = which
+            if step == 60:  # one leaves from the middle of its pool; the others go on
+                row = next(row for row, which in live.items() if which == 0)
+                cache.remove(row)
+                del live[row]
+            for row, which in live.items():
+                row.token = plan[which][1][step - plan[which][2]]
+            logits, rows = cache.forward([])
+            for row, scores in zip(rows, logits, strict=True):
+                seen[live[row]].append(scores)
+    for (prompt, ids, _), scores in zip(plan, seen, strict=True):
+        steps = len(scores)
+        with torch.inference_mode():
+            row = torch.tensor([prompts[prompt] + ids[: steps - 1]])
+            alone = net(input_ids=row).logits[0, len(prompts[prompt]) - 1 :]
+        difference = torch.stack(scores).log_softmax(-1) - alone.log_softmax(-1)
+        assert difference.abs().max() < 1e-3
+    assert [len(scores) for scores in seen] == [61, 138, 135]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_what_a_sample_says_does_not_depend_on_its_batch(kind, tiny_folder):
+    folder = str(tiny_folder(kind))
+    whole = run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=6, max_tokens=70)
+    few = run(open_sampler("torch", folder, device="cpu", batch_size=3), PROMPTS, n=6, max_tokens=70)
+    same(whole, few)
+    alone = run(open_sampler("torch", folder, device="cpu"), PROMPTS[1:2], n=3, max_tokens=70)
+    same([c for c in whole if c.prompt == 1 and c.index < 3], [c.__class__(1, *rest(c)) for c in alone])
+    assert len({c.text for c in whole if c.prompt == 0}) > 1
+
+
+def rest(completion):
+    return completion.index, completion.text, completion.logprob, completion.tokens, completion.finish
+
+
+def test_equal_prompts_get_samples_of_their_own(tiny_folder):
+    sampler = open_sampler("torch", str(tiny_folder("llama")), device="cpu")
+    found = run(sampler, [PROMPTS[0], PROMPTS[0]], n=2, max_tokens=30)
+    assert len({c.text for c in found}) == 4
+
+
+def test_greedy_is_transformers_greedy(tiny_folder):
+    folder = str(tiny_folder("llama"))
+    ours = run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=1, temperature=0, max_tokens=60)
+    theirs = run(
+        open_sampler("transformers", folder, device="cpu"), PROMPTS, n=1, temperature=0, max_tokens=60
+    )
+    same(ours, theirs)
+
+
+def test_the_portable_attention_is_the_fused_one(tiny_folder, monkeypatch):
+    """What runs on a GPU, in float64's precision class, run here on the CPU."""
+    folder = str(tiny_folder("llama"))
+    fused = run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=4, max_tokens=50)
+    monkeypatch.setattr("ilf.sampling.shared_cache._FUSED", False)
+    same(fused, run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=4, max_tokens=50))
+
+
+def test_bfloat16_stays_near_float32(tiny_folder):
+    folder = tiny_folder("llama")
+    net = models.load_model(folder, "cpu", torch.bfloat16)
+    sampler = TorchSampler(net, models.load_tokenizer(folder), 512, "hash")
+    half = run(sampler, PROMPTS, n=2, max_tokens=20)
+    assert all(math.isfinite(c.logprob) and c.logprob < 0 for c in half)
+
+
+def test_sampled_frequencies_are_the_models(tiny_folder):
+    """Chi-square over first tokens of 20,000 samples at temperature 0.8, against transformers' probabilities."""
+    folder = tiny_folder("llama")
+    prompt = Prompt("def f(x):\n")
+    n = 20_000
+    sampler = open_sampler("torch", str(folder), device="cpu")
+    counts = np.zeros(257)
+    tokenizer = models.load_tokenizer(folder)
+    net = models.load_model(folder, "cpu")
+    with torch.inference_mode():
+        logits = net(torch.tensor([tokenizer(prompt.text).input_ids])).logits[0, -1].double()
+    expected = (logits / 0.8).softmax(-1).numpy() * n
+    whole = logits.log_softmax(-1).tolist()
+    for completion in sampler.sample([prompt], SamplingParams(n=n, max_tokens=1, temperature=0.8, seed=3)):
+        token = min(range(257), key=lambda t: abs(whole[t] - completion.logprob))  # one token, known by its p
+        counts[token] += 1
+    often = expected >= 8
+    observed = np.append(counts[often], counts[~often].sum())
+    wanted = np.append(expected[often], expected[~often].sum())
+    assert often.sum() > 20
+    assert scipy.stats.chisquare(observed, wanted).pvalue > 1e-3
+
+
+def test_an_architecture_with_attention_of_its_own_goes_to_transformers(tiny_folder, caplog):
+    sampler = open_sampler("torch", str(tiny_folder("codegen")), device="cpu")
+    assert isinstance(sampler, TransformersSampler)
+    assert "engine transformers" in caplog.text
+    assert len(run(sampler, PROMPTS, n=2, max_tokens=5)) == 6
+
+
+def test_a_small_cache_means_a_small_batch(tiny_folder):
+    folder = str(tiny_folder("llama"))
+    small = open_sampler("torch", folder, device="cpu", cache_gb=1e-4)
+    same(
+        run(small, PROMPTS, n=3, max_tokens=40),
+        run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=3, max_tokens=40),
+    )
+
+
+def test_pools_reach_the_longest_sample():
+    assert pool_capacities(1) == [16]
+    assert pool_capacities(32) == [32]
+    assert pool_capacities(33) == [32, 48]
+    assert pool_capacities(200) == [32, 64, 128, 208]
+
+
+def test_a_long_prompt_is_named_before_anything_is_computed(tiny_folder):
+    sampler = open_sampler("torch", str(tiny_folder("llama")), device="cpu")
+    with pytest.raises(ModelError, match=r"prompt 1 has 500 tokens; with max_tokens = 20 .*context of 512"):
+        sampler.sample([Prompt("a"), Prompt("b" * 500)], SamplingParams(n=1, max_tokens=20))

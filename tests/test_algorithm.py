@@ -1,0 +1,362 @@
+"""The whole loop with a scripted model: what it writes, what it does again, and what a kill costs."""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+
+import pytest
+from toy import config, outputs, world
+
+from ilf import algorithm, runfolder, steps
+from ilf.algorithm import run
+from ilf.errors import (
+    ConfigError,
+    DataError,
+    LeakError,
+    RunFolderError,
+    SandboxFailure,
+    TrainingError,
+)
+from ilf.records import Example, Feedback, Program, Refinement, Verdict, read_jsonl, write_jsonl
+
+
+class FakeVerifier:
+    """Runs trusted toy programs in this process, so that a test can afford a hundred runs."""
+
+    def __init__(self, tasks, **settings):
+        self.tasks = tasks
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def verify(self, programs):
+        for program in programs:
+            results = []
+            for test in self.tasks[program.task_id].tests:
+                scope = {}
+                try:
+                    exec(program.code, scope)
+                    exec(test, scope)
+                    results.append(True)
+                except Exception:
+                    results.append(False)
+            yield Verdict(
+                task_id=program.task_id,
+                program_id=program.program_id,
+                status="passed" if all(results) else "failed",
+                tests=tuple(results),
+                detail="fake",
+            )
+
+
+@pytest.fixture
+def fake_sandbox(monkeypatch):
+    monkeypatch.setattr(steps, "Verifier", FakeVerifier)
+    monkeypatch.setattr(steps, "self_check", lambda **_: None)
+    monkeypatch.setattr(algorithm, "self_check", lambda **_: None)
+
+
+def test_the_whole_loop_in_the_real_sandbox(tmp_path, capsys):
+    folder = run(world(tmp_path), tmp_path / "run")
+    files = folder.round(1)
+    programs, verdicts = read_jsonl(files.programs, Program), read_jsonl(files.verdicts, Verdict)
+    assert len(programs) == len(verdicts) == 8 * 2  # refine and train, two samples each
+    assert {v.status for v in verdicts} <= {"failed", "error"}
+    assert [p.program_id for p in programs] == [v.program_id for v in verdicts]
+
+    items = read_jsonl(files.feedback, Feedback)
+    assert len(items) == 8 and {i.author for i in items} == {"somebody"}
+
+    refinements = read_jsonl(files.refinements, Refinement)
+    assert len(refinements) == 5 * 2  # train only
+    assert all(r.verdict.passed and r.edit_distance > 0 for r in refinements)
+
+    examples = read_jsonl(files.examples, Example)
+    assert sorted(e.task_id for e in examples) == [f"toy/train_{i}" for i in range(5)]
+
+    # Each training row leads back to its feedback, its refinement, and the weights that wrote it.
+    by_id = {i.feedback_id: i for i in items}
+    refined = {r.refinement_id: r for r in refinements}
+    refiner = hashlib.sha256((files.refiner / "script.jsonl").read_bytes()).hexdigest()
+    for example in examples:
+        assert by_id[example.feedback_id].task_id == example.task_id
+        assert refined[example.refinement_id].model == refiner
+        assert refined[example.refinement_id].verdict.passed
+
+    evaluation = json.loads(files.evaluation.read_text())
+    assert [c["metric"] for c in evaluation["paired"]] == ["pass@1", "pass@2"]
+    assert evaluation["arms"]["before"]["pass_at"]["1"]["value"] == 0.0
+    assert evaluation["refinement"]["pass_at"]["1"]["value"] == 1.0
+    assert len(evaluation["arms"]["after"]["tasks"]) == 4
+    out = capsys.readouterr().out
+    assert "pass@1" in out and "Where the time went" in out
+
+
+def test_a_finished_run_does_nothing_again(tmp_path, fake_sandbox, monkeypatch, capsys):
+    settings = world(tmp_path)
+    run(settings, tmp_path / "run")
+    before = outputs(tmp_path / "run")
+    monkeypatch.setattr(steps, "open_sampler", HashOnly)
+    capsys.readouterr()
+    run(settings, tmp_path / "run")
+    assert capsys.readouterr().err.count(": unchanged") == 8
+    assert outputs(tmp_path / "run") == before
+
+
+class HashOnly:
+    """A scripted sampler whose weights can be hashed but not sampled."""
+
+    def __init__(self, engine, model, **options):
+        from ilf.sampling import open_sampler
+
+        self.model = open_sampler(engine, model, **options).model
+
+    def sample(self, *_, **__):
+        pytest.fail("sampled again")
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"evaluation__k": [1]}, {"8-evaluation"}),
+        ({"selection__strategy": "all"}, {"6-examples"}),
+        ({"refiner__sampling": {"n": 3}}, {"5-refinements", "6-examples", "8-evaluation"}),
+        ({"verify__workers": 1}, set()),
+        ({"sampling__n": 3}, {"1-programs", "2-verdicts", "3-feedback"}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_changed_setting_reruns_only_what_depends_on_it(tmp_path, fake_sandbox, capsys, change, again):
+    run(world(tmp_path), tmp_path / "run")
+    capsys.readouterr()
+    run(config(tmp_path, **change), tmp_path / "run")
+    said = capsys.readouterr().err.splitlines()
+    names = [
+        line.strip()
+        for line in said
+        if line.startswith("  ") and line.strip()[:2] in {f"{i}-" for i in range(9)}
+    ]
+    assert {name for name in names if not name.endswith(": unchanged")} == again
+
+
+def test_an_edited_file_reruns_what_reads_it(tmp_path, fake_sandbox, capsys):
+    settings = world(tmp_path)
+    folder = run(settings, tmp_path / "run")
+    path = folder.round(1).feedback
+    write_jsonl(path, read_jsonl(path, Feedback)[:-1])
+    capsys.readouterr()
+    run(settings, tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "3-feedback: unchanged" in said and "5-refinements: unchanged" not in said
+    assert len(read_jsonl(folder.round(1).refinements, Refinement)) == 4 * 2
+
+
+def test_rounds_start_from_the_model_before(tmp_path, fake_sandbox):
+    path = str(tmp_path / "feedback.jsonl")
+    folder = run(
+        world(tmp_path, rounds=2, feedback={"path": [path, path], "only_unsolved": False}), tmp_path / "run"
+    )
+    one, two = (json.loads(folder.round(n).evaluation.read_text()) for n in (1, 2))
+    assert (
+        two["models"]["before"]["hash"] == one["models"]["after"]["hash"] != one["models"]["before"]["hash"]
+    )
+    assert read_jsonl(folder.round(2).programs, Program)[0].round == 2
+    # Round 1 taught the train tasks by heart, so round 2 samples right programs for them.
+    solved = {v.task_id for v in read_jsonl(folder.round(2).verdicts, Verdict) if v.passed}
+    assert solved == {f"toy/train_{i}" for i in range(5)}
+
+
+# --- kills ------------------------------------------------------------------------------------------------
+
+
+def _events(monkeypatch, act):
+    """Call `act()` before and after every write that a run makes."""
+
+    def around(owner, name):
+        real = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            act()
+            result = real(*args, **kwargs)
+            act()
+            return result
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    around(runfolder.Growing, "append")
+    around(runfolder.Growing, "finish")
+    around(runfolder.RunFolder, "write_manifest")
+    around(algorithm, "write_jsonl")
+    around(algorithm, "write_text")
+    around(steps, "finetune_model")
+
+
+def _in_child(do):
+    """Run `do` in a forked process; its wait status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            sys.stderr = open(os.devnull, "w")
+            sys.stdout = open(os.devnull, "w")
+            do()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def test_killed_anywhere_it_ends_as_if_never_killed(tmp_path, fake_sandbox, monkeypatch):
+    monkeypatch.setattr(steps, "SEQUENCES", 4)  # several batches a step
+    monkeypatch.setattr(steps, "ROWS", 3)
+    # A kill, unlike a power cut, loses nothing that was written: the test need not wait for the disk.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    settings = world(tmp_path)
+    seen = []
+    with monkeypatch.context() as patch:
+        _events(patch, lambda: seen.append(1))
+        run(settings, tmp_path / "whole")
+    expected = outputs(tmp_path / "whole")
+    assert len(seen) > 80
+    for stop in range(len(seen)):
+        folder = tmp_path / f"killed-{stop}"
+        left = [stop]
+
+        def kill(left=left):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+
+        def attempt(folder=folder, kill=kill):
+            with monkeypatch.context() as patch:
+                _events(patch, kill)
+                run(settings, folder)
+
+        assert os.WTERMSIG(_in_child(attempt)) == signal.SIGKILL
+        assert _in_child(lambda folder=folder: run(settings, folder)) == 0
+        assert outputs(folder) == expected, f"killed at event {stop}"
+
+
+def test_a_killed_step_repeats_at_most_the_batch_in_flight(tmp_path, fake_sandbox, monkeypatch):
+    monkeypatch.setattr(steps, "SEQUENCES", 4)
+    settings = world(tmp_path)
+    real, appended = runfolder.Growing.append, []
+
+    def append(self, records):
+        real(self, records)
+        appended.append(self.path.name)
+        if appended.count("1-programs.jsonl") == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runfolder.Growing, "append", append)
+        run(settings, tmp_path / "run")
+    batches = []
+    real_samples = steps._samples
+    monkeypatch.setattr(
+        steps, "_samples", lambda *args: (batches.append(args[4][0].task_id), real_samples(*args))[1]
+    )
+    run(settings, tmp_path / "run")
+    first_step = [task for task in batches if "test" not in task][:1]
+    assert first_step == ["toy/train_3"]  # three batches of two tasks were kept: refine 0-2, train 0-2
+
+
+def test_a_full_disk_loses_nothing(tmp_path, fake_sandbox, monkeypatch):
+    settings = world(tmp_path)
+    real = runfolder.Growing.append
+
+    def full(self, records):
+        if self.path.name == "2-verdicts.jsonl":
+            raise OSError(28, "No space left on device", str(self.part))
+        real(self, records)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(runfolder.Growing, "append", full)
+        run(settings, tmp_path / "run")
+    assert (tmp_path / "run" / "round-1" / "1-programs.jsonl").exists()
+    run(settings, tmp_path / "run")
+
+
+# --- guards -----------------------------------------------------------------------------------------------
+
+
+def test_feedback_on_an_evaluation_task_stops_the_run(tmp_path, fake_sandbox):
+    settings = world(tmp_path)
+    folder = run(settings, tmp_path / "run")
+    path = folder.round(1).feedback
+    items = read_jsonl(path, Feedback)
+    write_jsonl(path, [*items, items[0].model_copy(update={"task_id": "toy/test_0"})])
+    with pytest.raises(
+        LeakError, match=r"1 evaluation tasks were seen in .*3-feedback.jsonl .the first: toy/test_0"
+    ):
+        run(settings, tmp_path / "run")
+
+
+def test_programs_of_other_weights_are_refused(tmp_path, fake_sandbox):
+    settings = world(tmp_path)
+    folder = run(settings, tmp_path / "run")
+    path = folder.round(1).programs
+    rows = read_jsonl(path, Program)
+    write_jsonl(path, [rows[0].model_copy(update={"model": "f" * 64}), *rows[1:]])
+    with pytest.raises(DataError, match="was not sampled from this round's model"):
+        run(settings, tmp_path / "run")
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path, fake_sandbox):
+    run(world(tmp_path), tmp_path / "run")
+    with pytest.raises(RunFolderError, match="belongs to a run with name = 'toy', not 'other'"):
+        run(config(tmp_path, name="other"), tmp_path / "run")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="not empty"):
+        run(config(tmp_path), tmp_path / "docs")
+    assert (tmp_path / "docs" / "thesis.txt").read_text() == "mine"
+
+
+def test_splits_that_overlap_or_are_empty(tmp_path, fake_sandbox):
+    world(tmp_path)
+    with pytest.raises(ConfigError, match="overlap"):
+        run(config(tmp_path, tasks__splits={"train": "split=test"}), tmp_path / "a")
+    with pytest.raises(ConfigError, match="dev"):
+        run(config(tmp_path, evaluation__split="dev"), tmp_path / "b")
+    with pytest.raises(ConfigError, match="no step uses this split"):
+        run(config(tmp_path, tasks__splits={"trian": "split=train"}), tmp_path / "c")
+
+
+def test_nothing_that_passes_is_said(tmp_path, fake_sandbox, monkeypatch):
+    settings = world(tmp_path)
+
+    class Failing(FakeVerifier):
+        def verify(self, programs):
+            for verdict in super().verify(programs):
+                yield verdict.model_copy(update={"status": "failed"})
+
+    monkeypatch.setattr(steps, "Verifier", Failing)
+    with pytest.raises((TrainingError, DataError), match=r"none of 10 refinements passed|no feedback"):
+        run(
+            settings.model_copy(update={"feedback": settings.feedback.model_copy(update={"filter": False})}),
+            tmp_path / "run",
+        )
+
+
+def test_sandbox_failures_stop_the_run_and_are_never_wrong_programs(tmp_path, fake_sandbox, monkeypatch):
+    class Dying(FakeVerifier):
+        def verify(self, programs):
+            for number, verdict in enumerate(super().verify(programs)):
+                yield verdict.model_copy(update={"status": "sandbox_error"}) if number % 4 == 0 else verdict
+
+    monkeypatch.setattr(steps, "Verifier", Dying)
+    with pytest.raises(SandboxFailure, match=r"4 of 16 programs got no verdict .more than 5%"):
+        run(world(tmp_path), tmp_path / "run")
+
+
+def test_dry_run_rehearses_a_config_in_the_real_sandbox(tmp_path, monkeypatch):
+    from ilf.dryrun import dry
+
+    settings, folder = dry(world(tmp_path, tasks__limit=None), tmp_path / "dry")
+    made = run(settings, folder)
+    assert made.round(1).evaluation.exists()
+    assert "torch" not in settings.engine.name

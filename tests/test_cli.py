@@ -1,0 +1,295 @@
+"""The command line: exit statuses, one-line errors, files in and files out."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from toy import rows, world
+
+from ilf import cli
+from ilf.config import dump_config
+from ilf.records import Task, read_jsonl
+from ilf.runfolder import RunFolder
+
+ILF = [sys.executable, "-m", "ilf.cli"]
+TASK = {"task_id": "a", "description": "d", "entry_point": "f", "tests": ["assert f() == 1"]}
+
+
+@pytest.fixture
+def ilf(monkeypatch, capsys):
+    """Run a command in this process: (exit status, standard output, standard error)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["ilf", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return left.value.code or 0, out, err
+
+    return call
+
+
+def write(path: Path, *rows_: object) -> Path:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows_))
+    return path
+
+
+def refused(answer, *parts):
+    """One clear line, exit status 2, no traceback."""
+    status, _, err = answer
+    lines = [line for line in err.strip().splitlines() if line.startswith("ilf: ")]
+    assert status == 2, err
+    assert "Traceback" not in err
+    assert len(lines) == 1 and err.strip().splitlines()[-1] == lines[0], err
+    for part in parts:
+        assert part in lines[0]
+
+
+# --- help -------------------------------------------------------------------------------------------------
+
+
+def commands():
+    group = __import__("typer").main.get_command(cli.app)
+
+    def walk(command, words):
+        found = getattr(command, "commands", None)
+        if found is None:
+            yield words
+        else:
+            for name, child in found.items():
+                yield from walk(child, [*words, name])
+
+    return list(walk(group, []))
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example(ilf, words):
+    status, out, _ = ilf(*words, "--help")
+    assert status == 0
+    assert f"Example: ilf {' '.join(words)}" in " ".join(out.split())
+
+
+def test_help_and_version_do_not_import_anything_heavy():
+    code = "import sys, ilf.cli; print([m for m in ('torch', 'transformers', 'numpy', 'pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    assert re.fullmatch(r"ilf \d+\.\d+\.\d+\n", subprocess.check_output([*ILF, "--version"], text=True))
+
+
+def test_an_unknown_command_or_option(ilf):
+    for words in (["fly"], ["run", "--colour", "red"], ["sample"]):
+        status, _, err = ilf(*words)
+        assert status == 2 and "Traceback" not in err
+
+
+# --- the whole loop ---------------------------------------------------------------------------------------
+
+
+def test_run_again_and_report(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    status, out, _ = ilf("run", tmp_path / "toy.toml", "--out", tmp_path / "run")
+    assert status == 0
+    assert "pass@1" in out
+    report = Path(re.search(r"Report: (.*)", out)[1])
+    assert "<html" in report.read_text()
+    status, _, err = ilf("run", tmp_path / "toy.toml", "--out", tmp_path / "run")
+    assert status == 0 and err.count(": unchanged") == 8
+
+
+def test_dry_run_of_the_shipped_starter_config(ilf, tmp_path):
+    status, out, err = ilf("run", "--dry-run", "--out", tmp_path / "dry")
+    assert status == 0, err
+    assert "the numbers mean nothing" in err
+    assert RunFolder(tmp_path / "dry").round(1).evaluation.exists()
+
+
+def test_one_step_after_the_other(ilf, tmp_path):
+    world(tmp_path)
+    tasks, script = tmp_path / "tasks.jsonl", tmp_path / "script.jsonl"
+    common = ["--tasks", tasks, "--style", "chat", "--engine", "scripted"]
+    assert (
+        ilf(
+            "sample",
+            "--model",
+            script,
+            *common,
+            "-n",
+            2,
+            "--ids",
+            "split=test",
+            "--out",
+            tmp_path / "p.jsonl",
+        )[0]
+        == 0
+    )
+    programs = rows(tmp_path / "p.jsonl")
+    assert len(programs) == 8
+
+    assert (
+        ilf("verify", "--tasks", tasks, "--programs", tmp_path / "p.jsonl", "--out", tmp_path / "v.jsonl")[0]
+        == 0
+    )
+    verdicts = rows(tmp_path / "v.jsonl")
+    assert [v["task_id"] for v in verdicts] == [p["task_id"] for p in programs]
+    assert not any(v["passed"] for v in verdicts) and all(v["detail"] for v in verdicts)
+
+    refine = ["refine", "--model", script, *common, "-n", 2, "--feedback", tmp_path / "feedback.jsonl"]
+    status, out, _ = ilf(*refine, "--ids", "split=train", "--out", tmp_path / "r.jsonl")
+    assert status == 0 and "100.0%" in out
+    assert all(r["verdict"]["status"] == "passed" for r in rows(tmp_path / "r.jsonl"))
+
+    evaluate = ["evaluate", "--tasks", tasks, "--ids", "split=test", "--verdicts", tmp_path / "v.jsonl"]
+    status, out, _ = ilf(
+        *evaluate, "-k", 1, "-k", 2, "--against", tmp_path / "v.jsonl", "--out", tmp_path / "e.json"
+    )
+    assert status == 0 and "no difference that can be told from noise" in " ".join(out.split())
+    assert json.loads((tmp_path / "e.json").read_text())["arms"]["programs"]["solved"]["value"] == 0.0
+    refused(ilf(*evaluate, "-k", 10), "pass@10 needs at least 10 samples a task, but there are 2")
+    leak = write(tmp_path / "f.jsonl", {"task_id": "toy/test_1"})
+    refused(ilf(*evaluate, "-k", 1, "--trained-on", leak), "1 evaluation tasks were seen in", "toy/test_1")
+
+
+def test_shuffled_feedback_is_everybody_elses(ilf, tmp_path):
+    from ilf.records import Feedback
+    from ilf.steps import shuffled
+
+    world(tmp_path)
+    items = read_jsonl(tmp_path / "feedback.jsonl", Feedback)
+    mixed = shuffled(items, 0)
+    assert sorted(i.text for i in mixed) == sorted(i.text for i in items)
+    assert not any(a.text == b.text for a, b in zip(items, mixed))
+    assert [i.code for i in mixed] == [i.code for i in items]
+    assert shuffled(items, 0) == mixed != shuffled(items, 1)
+
+
+# --- bad input --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"task_id": "b", ', "line 2: not JSON"),
+        ({**TASK, "task_id": "b", "entry_point": None}, "line 2: entry_point"),
+        ({k: v for k, v in TASK.items() if k != "description"}, "line 2: description"),
+        (TASK, "line 2: task_id: 'a' is already on line 1"),
+        ({**TASK, "task_id": "b", "tests": []}, "line 2: tests: no tests"),
+        ({**TASK, "task_id": "b", "reference": "def f(:"}, "line 2: reference"),
+        ({**TASK, "task_id": "b", "colour": 1}, "line 2: colour"),
+    ],
+)
+def test_bad_task_files(ilf, tmp_path, row, message):
+    path = write(tmp_path / "tasks.jsonl", TASK, row)
+    refused(ilf("tasks", "show", path), str(path), message)
+    programs = write(tmp_path / "p.jsonl", {"task_id": "a", "code": ""})
+    refused(ilf("verify", "--tasks", path, "--programs", programs, "--out", tmp_path / "v.jsonl"), message)
+
+
+def test_an_unknown_source_lists_the_known(ilf):
+    refused(ilf("tasks", "show", "leetcode"), "leetcode", "starter", "humaneval:PATH")
+
+
+def test_feedback_and_programs_for_unknown_tasks(ilf, tmp_path):
+    config = world(tmp_path)
+    (tmp_path / "toy.toml").write_text(dump_config(config))
+    text = (tmp_path / "feedback.jsonl").read_text().replace("toy/train_4", "toy/nowhere")
+    (tmp_path / "feedback.jsonl").write_text(text)
+    refused(
+        ilf("run", tmp_path / "toy.toml", "--out", tmp_path / "run"), "feedback.jsonl, line 8", "toy/nowhere"
+    )
+    programs = write(
+        tmp_path / "p.jsonl", {"task_id": "toy/test_0", "code": ""}, {"task_id": "x/1", "code": ""}
+    )
+    verify = [
+        "verify",
+        "--tasks",
+        tmp_path / "tasks.jsonl",
+        "--programs",
+        programs,
+        "--out",
+        tmp_path / "v.jsonl",
+    ]
+    refused(ilf(*verify), "p.jsonl, line 2", "x/1")
+
+
+def test_models_that_are_not_there(ilf, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    world(tmp_path)
+    (tmp_path / "empty").mkdir()
+    sample = ["sample", "--tasks", tmp_path / "tasks.jsonl", "--out", tmp_path / "p.jsonl", "--model"]
+    pytest.importorskip("transformers")
+    refused(ilf(*sample, tmp_path / "empty"), "no weights")
+    (tmp_path / "empty" / "model.safetensors").write_bytes(b"")
+    refused(ilf(*sample, tmp_path / "empty"), "no config.json")
+    refused(ilf(*sample, "somebody/some-model"), "somebody/some-model", "the hub cannot be reached")
+    refused(ilf(*sample, tmp_path / "script.jsonl", "--engine", "steam"), "steam", "scripted")
+    refused(ilf(*sample, tmp_path / "no.jsonl", "--engine", "scripted"), "no.jsonl")
+
+
+def test_configs_that_are_wrong(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    run = ["run", tmp_path / "toy.toml", "--out", tmp_path / "run"]
+    refused(ilf("run", tmp_path / "none.toml"), "none.toml: no such file")
+    refused(ilf(*run, "--set", "samplin.n=3"), "samplin: unknown key; did you mean sampling?")
+    refused(ilf(*run, "--set", "evaluation.k=[10]"), "k = 10 is larger than n = 2")
+    refused(ilf(*run, "--set", "tasks.splits.train=split=test"), "overlap")
+    refused(ilf(*run, "--set", "feedback.path=gone.jsonl"), "gone.jsonl: no such file")
+    assert not (tmp_path / "run" / "round-1").exists()
+
+
+def test_folders_of_other_runs_and_newer_versions(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    run = ["run", tmp_path / "toy.toml", "--out", tmp_path / "run"]
+    assert ilf(*run)[0] == 0
+    refused(ilf(*run, "--set", "name=other"), "belongs to a run with name = 'toy'")
+    manifest = tmp_path / "run" / "manifest.json"
+    newer = json.loads(manifest.read_text()) | {"format": 99}
+    manifest.write_text(json.dumps(newer))
+    refused(ilf(*run), "upgrade ilf")
+    assert json.loads(manifest.read_text()) == newer
+
+
+def test_two_runs_on_one_folder(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    with RunFolder(tmp_path / "run").lock():
+        refused(ilf("run", tmp_path / "toy.toml", "--out", tmp_path / "run"), "in use by another `ilf run`")
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    command = [*ILF, "run", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "run")]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    programs = tmp_path / "run" / "round-1" / "1-programs.jsonl"
+    deadline = time.monotonic() + 60
+    while not programs.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "everything so far is kept" in err and "Traceback" not in err
+    assert programs.exists()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap for a disk that can be filled")
+def test_a_full_disk_is_one_line(tmp_path):
+    found = [
+        Task(task_id=f"t{i}", description="d" * 2000, entry_point="f", tests=("assert f()",))
+        for i in range(600)
+    ]
+    write(tmp_path / "tasks.jsonl", *[t.to_json() for t in found])
+    write(tmp_path / "script.jsonl", {"contains": "", "completions": ["x = 1\n" * 400]})
+    small = ["bwrap", "--dev-bind", "/", "/", "--size", "200000", "--tmpfs", "/mnt"]
+    command = [*ILF, "sample", "--engine", "scripted", "--model", str(tmp_path / "script.jsonl"), "-n", "2"]
+    answer = subprocess.run(
+        [*small, *command, "--tasks", str(tmp_path / "tasks.jsonl"), "--out", "/mnt/p.jsonl"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ILF_CACHE": str(tmp_path / "cache")},
+    )
+    refused((answer.returncode, answer.stdout, answer.stderr), "No space left on device", "kept")

