@@ -1,4 +1,7 @@
-"""Build step of the wheel: bundle the annotation page's scripts (editable installs leave that to `make`)."""
+"""Build step of the wheel: take the configs in, and bundle the annotation page's scripts.
+
+Editable installs need neither: they find `configs/` in the checkout, and `make` bundles the scripts.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ class BundleHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before files are collected; `version` is `standard` or `editable`."""
+        if version != "editable":
+            build_data["force_include"]["configs"] = "ilf/configs"
         bundle = Path(self.root, "src/ilf/annotate/static/bundle/app.js")
         if version == "editable" or bundle.is_file():
             return

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -27,6 +28,22 @@ def test_shipped_configs_are_valid_and_survive_the_run_folder(path):
 
 def test_no_config_means_the_starter_run():
     assert load_config(None).name == "starter"
+
+
+def test_the_configs_that_ship_are_where_the_readme_says(tmp_path, monkeypatch):
+    root = Path(__file__).parents[1]
+    assert {"demo", "starter", "mbpp-smollm2", "paper"} <= {p.stem for p in (root / "configs").glob("*.toml")}
+    for text in ("Makefile", "README.md", "docs/results.md", "docs/study.md"):
+        for name in re.findall(r"configs/[\w-]+\.toml", (root / text).read_text()):
+            assert (root / name).is_file(), f"{text}: {name}"
+    # Where there is no such folder, as beside an installed package, the same words mean the same config.
+    monkeypatch.chdir(tmp_path)
+    assert load_config(Path("configs/paper.toml")).name == "paper"
+    with pytest.raises(ConfigError, match=r"configs/papers\.toml: no such file"):
+        load_config(Path("configs/papers.toml"))
+    (tmp_path / "configs").write_text("not a folder")
+    with pytest.raises(ConfigError, match=r"configs/papers\.toml: no such file"):
+        load_config(Path("configs/papers.toml"))
 
 
 def test_the_papers_settings_are_the_defaults():

@@ -186,9 +186,23 @@ class RunConfig(_Section):
         return {"name": self.name, "model": self.model, "tasks.source": self.tasks.source}
 
 
+def configs_folder() -> Path:
+    """Where the configs that ship are: in the installed package, or at the root of a checkout."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
+
+
 def starter_path() -> Path:
     """The config of the starter run, as it ships."""
-    return Path(__file__).parent / "configs" / "starter.toml"
+    return configs_folder() / "starter.toml"
+
+
+def shipped(path: Path) -> Path:
+    """`path`; or the config that ships, where there is no `configs/NAME` here (outside a checkout)."""
+    if path.parent == Path("configs") and not path.exists():
+        ours = configs_folder() / path.name
+        return ours if ours.is_file() else path
+    return path
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -206,10 +220,11 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary, or a `ConfigError`."""
+    """A TOML file as a dictionary, or a `ConfigError`; `configs/NAME` also names one that ships."""
+    path = shipped(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: a folder, but a TOML file was expected") from None

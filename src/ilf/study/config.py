@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ilf.config import EngineConfig, RunConfig, build_config, explain, read_toml, with_overrides
+from ilf.config import EngineConfig, RunConfig, build_config, explain, read_toml, shipped, with_overrides
 from ilf.errors import ConfigError
 from ilf.study.arms import ARMS, GROUPS, SIZE, Arm
 
@@ -168,7 +168,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 def _beside(path: Path, base: str) -> Path:
     """A base config: beside the study's file, or as it stands."""
-    beside = path.parent / base
+    beside = shipped(path).parent / base
     return beside if beside.is_file() else Path(base)
 
 
