@@ -354,7 +354,6 @@ def test_the_embedded_model_learns(tmp_path: Path) -> None:
         result = finetune(parent, examples, out, config)
         assert result.final_loss < 0.5 * result.first_loss
         assert result.engine == "packed rows, chunked output projection"
-        assert result.peak_memory < 4e9
         model = load_model(out, "cpu")
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         said = model.generate(**ids, max_new_tokens=16, do_sample=False)[0, ids.input_ids.shape[1] :]
