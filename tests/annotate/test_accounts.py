@@ -76,3 +76,11 @@ def test_workers_of_a_vendor_are_people_of_their_own(store):
     vendor = accounts.person(store, accounts.named(store, "Vendor"))
     assert accounts.worker(store, vendor, "w1").id == accounts.worker(store, vendor, "w1").id
     assert accounts.worker(store, vendor, "w2").name == "Vendor/w2"
+
+
+def test_nobody_takes_the_name_of_a_vendors_worker(store):
+    token = accounts.invite(store, "reviewer")
+    with pytest.raises(Refused, match="slash"):
+        accounts.use_link(store, token, "Vendor/w1")
+    vendor = accounts.person(store, accounts.named(store, "Vendor"))
+    assert accounts.worker(store, vendor, "w1").role == "annotator"

@@ -1,8 +1,10 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilf.annotate.checks import check, close_enough, hard_codes, text_hash
+from ilf.annotate.checks import check, close_enough, edits, hard_codes, text_hash
 from ilf.records import Task
 
 TASK = Task(
@@ -83,3 +85,12 @@ def test_text_hash_ignores_case_spacing_and_punctuation():
 @given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=300)))
 def test_checks_never_fail(text, refinement):
     check(TASK, WRONG, text, refinement)
+
+
+def test_what_is_too_long_to_submit_is_not_compared():
+    long = "x = 1\n" * 200_000
+    began = time.process_time()
+    assert close_enough(long, long[:-1] + " ") is False
+    assert edits(WRONG, long) is None and edits(WRONG, WRONG + "#") == 1
+    assert codes(GOOD, "[" + "1, " * 400_000 + "]") == []
+    assert time.process_time() - began < 2  # comparing two texts of 1 MB takes the better part of a minute

@@ -92,6 +92,13 @@ def test_skip_and_undo(site):
     assert "Take it up again" not in ann.get("/mine").text
 
 
+def test_what_was_typed_before_a_skip_is_there_again(site):
+    ann = site.person("Ann")
+    page = write(ann, ann.get("/work"), action="skip", reason="too hard", text="The loop stops too")
+    undo = re.search(r'action="(/items/\d+/undo)"', page.text).group(1)
+    assert "The loop stops too</textarea>" in ann.post(undo, data=fields(page.text)).text
+
+
 def test_a_second_tab_gets_a_choice_not_an_overwrite(site):
     ann = site.person("Ann")
     one, two = ann.get("/work"), ann.get("/work")
@@ -178,6 +185,10 @@ def test_the_dashboard_tells_of_a_waiting_run(site, clock):
     state = {"state": "waiting", "round": 1, "wanted": 3, "accepted": 0, "seen": clock.now, "pid": 1}
     site.store.set_state("run", state)
     assert "A run is waiting" in boss.get("/dashboard").text
+    write(boss, boss.get("/work"))
+    assert "1 so far, 2 to go" in boss.get("/dashboard").text
+    site.store.set_state("run", {**state, "round": 2})  # what round 1 gave does not count for it
+    assert "0 so far, 3 to go" in boss.get("/dashboard").text
     clock.now += 60
     assert "No run is waiting now" in boss.get("/dashboard").text
 
@@ -207,6 +218,8 @@ def test_an_owner_runs_the_team(site):
     )
     settings = site.store.settings
     assert (settings.overlap, settings.idle_minutes, settings.review) == (2, 45, True)
+    owner = next(m.person for m in accounts.team(site.store) if m.person.name == "Boss")
+    assert queue.history(site.store, "settings")[-1]["person_id"] == owner.id
 
 
 @pytest.mark.parametrize(

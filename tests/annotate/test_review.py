@@ -115,3 +115,15 @@ def test_overlapping_answers_are_shown_side_by_side(store, team):
     queue.submit(store, ben, reply["item"], Draft(text="Another view of the same bug."))
     answer, *_ = review.look(store, reply["answer"])
     assert [person.name for _, person in review.others(store, answer)] == ["Ben"]
+
+
+def test_a_decision_keeps_what_the_author_was_writing_meanwhile(store, team):
+    ann, rev = team
+    reply = submitted(store, ann)
+    version = queue.look(store, ann, reply["item"]).answer.version
+    queue.save_draft(store, ann, reply["item"], version, Draft(text=TEXT + " And more"))
+    review.send_back(store, rev, reply["answer"], "Say more.")
+    assert queue.look(store, ann, reply["item"]).draft.text == TEXT + " And more"
+    # A reviewer's own words are what its author goes on from.
+    review.edit(store, rev, reply["answer"], Draft(text="The reviewer's words."), None)
+    assert queue.look(store, ann, reply["item"]).draft.text == "The reviewer's words."

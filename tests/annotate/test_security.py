@@ -1,8 +1,11 @@
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from annotate_pages import Site, fields
+from annotate_samples import FakeVerifier
 
 from ilf.annotate import accounts, pages
 from ilf.annotate.security import RateLimit
@@ -77,6 +80,16 @@ def test_other_sites_cannot_post(site):
     assert reply.status_code == 403 and accounts.peek(site.store, token) is not None
 
 
+def test_a_proxy_may_pass_on_another_host_name(store):
+    site = Site(store)
+    ann = site.person("Ann")
+    data = {**fields(ann.get("/work").text), "text": "half a thought"}
+    headers = {"host": "127.0.0.1:8765", "origin": site.options.url, "sec-fetch-site": "same-origin"}
+    assert ann.post("/items/1/draft", data=data, headers=headers).status_code == 200
+    headers["origin"] = "https://evil.example"
+    assert ann.post("/items/1/draft", data=data, headers=headers).status_code == 403
+
+
 def test_a_forged_or_old_session_is_nobody(site):
     ann = site.person("Ann")
     cookie = ann.cookies["ilf_session"]
@@ -106,6 +119,37 @@ def test_test_runs_are_limited(store):
     headers = {"hx-request": "true"}
     codes = [ann.post("/items/1/run", data=data, headers=headers).status_code for _ in range(4)]
     assert codes == [200, 200, 429, 429]
+
+
+def test_slow_programs_leave_the_server_its_threads():
+    from annotate_samples import make_tasks
+
+    from ilf.annotate.checker import _ALL, _EACH, Checker
+
+    go_on, task = threading.Event(), make_tasks(1)[0]
+
+    class Slow(FakeVerifier):
+        def verify_one(self, task, code):
+            assert go_on.wait(30)
+            return super().verify_one(task, code)
+
+    checker = Checker(Slow())
+    threads = [
+        threading.Thread(target=checker.tests, args=(task, f"while {n}: x + x", n // _EACH))
+        for n in range(_ALL)
+    ]
+    for thread in threads:
+        thread.start()
+    while checker._inside.total() < _ALL:
+        time.sleep(0.01)
+    for who, message in ((0, "your last programs"), (99, "many programs")):
+        with pytest.raises(Refused, match=message) as caught:
+            checker.tests(task, "x + x", who)
+        assert caught.value.status == 429
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert checker.tests(task, "x + x", 99).passed and not checker._inside
 
 
 def test_rate_limit_refills():

@@ -69,6 +69,7 @@ def test_what_is_used_stays_as_it_is(folder, failed):
     store = Store(folder.annotations)
     with pytest.raises(Exception, match="trains"):
         queue.undo(store, accounts.named(store, "Ann"), 1)
+    assert [row["action"] for row in queue.history(store, "answers/1")] == ["claim", "submit", "use"]
 
 
 def test_it_goes_on_with_less_when_nothing_is_left(folder, failed):
@@ -127,5 +128,21 @@ def test_one_item_a_task_with_overlap(folder, failed):
     for name in ("Ann", "Ben"):
         person = accounts.named(store, name)
         for n in range(3):
+            with pytest.raises(Waiting, match=f"{n if name == 'Ben' else 0} of 3"):
+                collect(folder, *failed)
             queue.submit(store, person, queue.claim(store, person), Draft(text=f"{name}: {TEXT} {n}"))
     assert [f.task_id for f in collect(folder, *failed)] == ["t1", "t2", "t3"]
+
+
+def test_an_item_that_nobody_else_can_take_is_not_waited_for(folder, failed):
+    Store(folder.annotations).configure(overlap=2)
+    with pytest.raises(Waiting):
+        collect(folder, *failed)
+    store = Store(folder.annotations)
+    ann, ben = accounts.named(store, "Ann"), accounts.named(store, "Ben")
+    for n in range(3):
+        queue.submit(store, ann, queue.claim(store, ann), Draft(text=f"{TEXT} {n}"))
+        with pytest.raises(Waiting):
+            collect(folder, *failed)
+        queue.skip(store, ben, queue.claim(store, ben), "too hard")
+    assert len(collect(folder, *failed)) == 3

@@ -9,10 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, text_hash
+from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash
 from ilf.annotate.schema import Answer, Candidate, Item
 from ilf.annotate.store import Conflict, Refused
-from ilf.metrics import edit_distance
 from ilf.records import Program, Task, Verdict
 
 
@@ -139,6 +138,6 @@ def fill_in(
     answer.verdict = (
         checked.model_dump(mode="json", exclude_defaults=True) if checked is not None and refinement else None
     )
-    answer.edit_distance = edit_distance(wrong, refinement) if refinement else None
+    answer.edit_distance = edits(wrong, refinement) if refinement else None
     answer.warnings = [hint.code for hint in hints] if feedback else []
     answer.reason = None

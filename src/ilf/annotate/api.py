@@ -180,6 +180,7 @@ class ProgressOut(BaseModel):
     items: int
     done: int
     accepted: int
+    ready: int = Field(description="Tasks with as many accepted answers as asked for.")
     waiting: int
     returned: int
     held: int
@@ -315,14 +316,14 @@ def run(request: Request, item_id: Id, body: RunIn, worker: Worker = None) -> Ru
     work = queue.look(web.store, caller.id, item_id)
     web.runs.spend(str(caller.id))
     if body.expression:
-        tried = web.checker.expression(work.task, body.code, body.expression)
+        tried = web.checker.expression(work.task, body.code, body.expression, caller.id)
         if tried is not None:
             status = "error" if tried.error else "ok"
             return RunOut(
                 status=status, value=tried.value, error=tried.error, line=tried.line, stdout=tried.stdout
             )
     else:
-        found = web.checker.tests(work.task, body.code)
+        found = web.checker.tests(work.task, body.code, caller.id)
         if found is not None:
             return RunOut.model_validate(
                 found.model_dump(

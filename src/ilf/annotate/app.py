@@ -81,6 +81,7 @@ class Web:
         self.templates.filters.update(plain=show.plain, cut=show.cut, duration=show.duration, utc=utc)
         self.templates.globals.update(code_lines=show.code_lines, diff_lines=show.diff_lines)
         self.assets = {name: _versioned(name) for name in ("app.css", "bundle/app.js")}
+        self._owner: int | None = None
         self._progress: tuple[float, Progress] | None = None
         self._lock = threading.Lock()
 
@@ -111,7 +112,9 @@ class Web:
                 raise NotSignedIn
             caller = Caller(*found)
         else:
-            owner = accounts.person(self.store, accounts.named(self.store, accounts.OWNER, "owner"))
+            if self._owner is None:
+                self._owner = accounts.named(self.store, accounts.OWNER, "owner")
+            owner = accounts.person(self.store, self._owner)
             assert owner is not None
             caller = Caller(owner, self.sessions.csrf("local"))
         if not caller.can(role):
@@ -126,7 +129,7 @@ class Web:
         """
         caller = self.caller(request, role)
         token = str(request.headers.get("x-csrf-token") or form.get("csrf") or "")
-        if not same_origin(request) or not _equal(token, caller.csrf):
+        if not same_origin(request, self.options.url) or not _equal(token, caller.csrf):
             raise Refused("this page is out of date: reload it and try again (your text is kept)", status=403)
         return caller
 

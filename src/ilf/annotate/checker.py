@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ilf.annotate.store import Refused
 from ilf.errors import IlfError
 from ilf.records import Task, Verdict, content_id
 
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 _KEPT = 2000
 """Verdicts remembered: a person runs a refinement and then submits it."""
+
+_EACH, _ALL = 2, 16
+"""Programs that one person, and all together, may have running or waiting: each holds one of the server's
+threads, and pages need some, too."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Checker:
         self.problem = problem
         self._slots = threading.BoundedSemaphore(at_once)
         self._lock = threading.Lock()
+        self._inside: Counter[int] = Counter()
         self._known: OrderedDict[str, Verdict] = OrderedDict()
 
     @property
@@ -56,8 +64,33 @@ class Checker:
         if self._verifier is not None:
             self._verifier.close()
 
-    def tests(self, task: Task, code: str) -> Verdict | None:
-        """The verdict on a program; None where nothing can run or the sandbox failed."""
+    @contextmanager
+    def _slot(self, who: int) -> Iterator[None]:
+        with self._lock:
+            if self._inside[who] >= _EACH:
+                raise Refused("your last programs are still running: wait for them, then go on", status=429)
+            if self._inside.total() >= _ALL:
+                raise Refused("many programs are running just now: try again in a moment", status=429)
+            self._inside[who] += 1
+        try:
+            with self._slots:
+                yield
+        finally:
+            with self._lock:
+                self._inside[who] -= 1
+                self._inside += Counter()  # forgets who has none
+
+    def tests(self, task: Task, code: str, who: int = 0) -> Verdict | None:
+        """The verdict on a program; None where nothing can run or the sandbox failed.
+
+        Args:
+            task: whose tests.
+            code: the program.
+            who: a person's id.
+
+        Raises:
+            Refused: this person, or everyone together, has too many programs running (429).
+        """
         if self._verifier is None:
             return None
         key = content_id(task.model_dump(mode="json"), code)
@@ -65,31 +98,34 @@ class Checker:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        try:
-            with self._slots:
+        with self._slot(who):
+            try:
                 verdict = self._verifier.verify_one(task, code)
-        except IlfError as error:
-            self.problem = str(error)
-            return None
+            except IlfError as error:
+                self.problem = str(error)
+                return None
         if verdict.status == "sandbox_error":
             self.problem = verdict.detail or "the sandbox failed"
             return None
+        self.problem = ""
         with self._lock:
             self._known[key] = verdict
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return verdict
 
-    def expression(self, task: Task, code: str, expression: str) -> Tried | None:
-        """What an expression gives with a program; None where nothing can run."""
+    def expression(self, task: Task, code: str, expression: str, who: int = 0) -> Tried | None:
+        """What an expression gives with a program; None where nothing can run. Raises as `tests` does."""
         if self._verifier is None:
             return None
-        try:
-            with self._slots:
-                return tried(expression, self._verifier.run(task, code, expression))
-        except IlfError as error:
-            self.problem = str(error)
-            return None
+        with self._slot(who):
+            try:
+                found = tried(expression, self._verifier.run(task, code, expression))
+            except IlfError as error:
+                self.problem = str(error)
+                return None
+        self.problem = ""
+        return found
 
 
 _STOPPED = {

@@ -169,7 +169,7 @@ def check(
     code_lines = [line for line in lines if _CODE_LINE.match(line)]
     if len(code_lines) >= 2 and len(code_lines) * 2 >= len(lines):
         codes.append("pasted code")
-    solution = _body(refinement or task.reference or "", task.prefix)
+    solution = _body((refinement or task.reference or "")[:MOST_CODE], task.prefix)
     if len(solution) >= 2:
         squeezed = re.sub(r"\s+", "", text)
         given = [line for line in solution if line in squeezed]
@@ -177,7 +177,7 @@ def check(
             codes.append("whole solution")
     if seen_elsewhere and words:
         codes.append("same text")
-    if refinement and refinement.strip():
+    if refinement and refinement.strip() and len(refinement) <= MOST_CODE:
         if refinement.strip() == wrong.strip():
             codes.append("refinement unchanged")
         else:
@@ -192,4 +192,12 @@ def check(
 
 def close_enough(wrong: str, refinement: str) -> bool:
     """The paper's filter: Levenshtein(refinement, wrong) < 0.5 · max(len) (§3.1)."""
-    return edit_distance(wrong, refinement) < 0.5 * max(len(wrong), len(refinement))
+    far = edits(wrong, refinement)
+    return far is not None and far < 0.5 * max(len(wrong), len(refinement))
+
+
+def edits(wrong: str, refinement: str) -> int | None:
+    """The edit distance; None where a text is so long that computing it would hold up everyone else."""
+    if max(len(wrong), len(refinement)) > MOST_CODE:
+        return None
+    return edit_distance(wrong, refinement)

@@ -52,6 +52,7 @@ class Database:
             ) from None
         except ModuleNotFoundError as error:
             raise missing(error.name or "the database driver", "annotate-postgres") from None
+        self._writer = self.engine.execution_options(write=True)
         # One writer at a time in this process: threads queue here, not in SQLite's sleeping retries.
         self._writing = threading.Lock()
         try:
@@ -100,16 +101,14 @@ class Database:
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
                 yield session
             return
-        engine = self.engine.execution_options(write=True)
-        with self._writing, Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._writing, Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def _migrate(self) -> None:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         scripts = ScriptDirectory.from_config(config)
-        engine = self.engine.execution_options(write=True) if self.sqlite else self.engine
-        with engine.connect() as connection:
+        with (self._writer if self.sqlite else self.engine).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
             if current == scripts.get_current_head():
                 return

@@ -83,9 +83,8 @@ def claim(store: Store, person_id: int) -> int | None:
     Returns:
         The item's id, or None where the queue has nothing for this person.
     """
-    idle = store.settings.idle_minutes
     with store.write() as change:
-        session = change.session
+        session, idle = change.session, change.settings.idle_minutes
         own = session.scalars(
             select(Answer)
             .join(Item, Answer.item_id == Item.id)
@@ -151,7 +150,7 @@ def reopen(store: Store, person_id: int, item_id: int) -> None:
     with store.write() as change:
         answer = _mine(change.session, person_id, item_id)
         if answer.state == "skipped":
-            _take_up(change, answer, store.settings.idle_minutes)
+            _take_up(change, answer, change.settings.idle_minutes)
 
 
 def _take_up(change: Change, answer: Answer, idle_minutes: float) -> None:
@@ -222,7 +221,7 @@ def save_draft(
         new = draft.model_dump(mode="json")
         if answer.draft != new:  # the same text from a page that closed meanwhile is no conflict
             based_on(answer, version)
-        held = _renew(change, answer, store.settings.idle_minutes)
+        held = _renew(change, answer, change.settings.idle_minutes)
         if answer.draft == new or (
             answer.draft is None and answer.kind and new == content(answer).model_dump()
         ):
@@ -287,12 +286,11 @@ def submit(
         Conflict: the answer has another version by now.
         Refused: the item is not this person's (any more), or the answer is not one.
     """
-    settings = store.settings
     request = {"do": "submit", "item": item_id, "draft": draft.model_dump(mode="json")}
     with store.write() as change:
 
         def do() -> dict[str, Any]:
-            session = change.session
+            session, settings = change.session, change.settings
             answer, item = _mine(session, person_id, item_id), _item(session, item_id)
             _editable(answer)
             based_on(answer, version)
@@ -365,7 +363,7 @@ def undo(store: Store, person_id: int, item_id: int) -> None:
         answer, item = _mine(change.session, person_id, item_id), _item(change.session, item_id)
         _editable(answer)
         if answer.state == "skipped":
-            _take_up(change, answer, store.settings.idle_minutes)
+            _take_up(change, answer, change.settings.idle_minutes)
             return
         if answer.state not in ANSWERED:
             raise Refused("there is nothing to undo")
@@ -375,7 +373,7 @@ def undo(store: Store, person_id: int, item_id: int) -> None:
             answer.draft = content(answer).model_dump(mode="json")
             answer.state, answer.kind, answer.submitted = "open", None, None
             answer.text_hash = None
-            answer.lease_until = change.now + 60 * store.settings.idle_minutes
+            answer.lease_until = change.now + 60 * change.settings.idle_minutes
         if item.state == "questioned" and not _questions(change, item):
             item.state = "open"
         change.settle(item)

@@ -104,6 +104,7 @@ def edit(
                 fill_in(answer, draft, chosen, checked, [])
                 answer.warnings = kept
                 answer.edited = True
+                answer.draft = None  # it was of the old text, and would take the reviewer's place unseen
             _sign(answer, reviewer_id, change.now, "accepted", None)
         change.settle(item)
 
@@ -197,7 +198,6 @@ def _judged(change: Change, reviewer_id: int, answer_id: int, version: int | Non
 def _sign(answer: Answer, reviewer_id: int, now: float, state: str, comment: str | None) -> None:
     answer.state, answer.comment = state, comment
     answer.reviewer_id, answer.reviewed = reviewer_id, now
-    answer.draft = None
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:

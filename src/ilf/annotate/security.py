@@ -74,15 +74,20 @@ class Sessions:
         return hmac.new(self._secret.encode(), b"csrf:" + session.encode(), "sha256").hexdigest()
 
 
-def same_origin(request: Request) -> bool:
-    """Does the request come from one of our own pages, as far as the browser says?"""
+def same_origin(request: Request, url: str) -> bool:
+    """Does the request come from one of our own pages, as far as the browser says?
+
+    Args:
+        request: what came.
+        url: what people type; a proxy may pass on another host name than that.
+    """
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc == request.headers.get("host")
+    return urlsplit(origin).netloc in (request.headers.get("host"), urlsplit(url).netloc)
 
 
 class RateLimit:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
@@ -64,7 +65,7 @@ class Line:
     """`error`: an exception arose here; `add`, `del`: of a diff; `gap`: lines left out."""
 
 
-def code_lines(code: str, error_line: int | None = None) -> list[Line]:
+def code_lines(code: str, error_line: int | None = None) -> tuple[Line, ...]:
     """Python source as highlighted lines.
 
     Args:
@@ -72,6 +73,10 @@ def code_lines(code: str, error_line: int | None = None) -> list[Line]:
         error_line: where an exception arose, from 1.
     """
     code = cut(code.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n")
+    return (_remembered if len(code) <= _SHORT else _highlighted)(code, error_line)
+
+
+def _highlighted(code: str, error_line: int | None) -> tuple[Line, ...]:
     lines: list[list[str]] = [[]]
     for token, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(code):
         name = STANDARD_TYPES.get(token, "") if token is not Token.Error else ""
@@ -82,10 +87,15 @@ def code_lines(code: str, error_line: int | None = None) -> list[Line]:
                 shown = plain(part)
                 # Class names are Pygments' own; plain concatenation is what makes long programs quick.
                 lines[-1].append(f'<span class="{name}">{shown}</span>' if name else shown)
-    return [
+    return tuple(
         Line(number, Markup("".join(parts)), "error" if number == error_line else "")
         for number, parts in enumerate(lines, start=1)
-    ]
+    )
+
+
+_SHORT = 6000
+_remembered = lru_cache(maxsize=1024)(_highlighted)
+"""A page's programs are shown over and over; highlighting them was a third of its time."""
 
 
 def diff_lines(before: str, after: str, context: int = 3) -> list[Line]:
@@ -96,7 +106,7 @@ def diff_lines(before: str, after: str, context: int = 3) -> list[Line]:
 
 
 def _diff(
-    matcher: difflib.SequenceMatcher[str], old: list[Line], new: list[Line], context: int
+    matcher: difflib.SequenceMatcher[str], old: Sequence[Line], new: Sequence[Line], context: int
 ) -> Iterator[Line]:
     for group in matcher.get_grouped_opcodes(context):
         if group[0][3] > 0:

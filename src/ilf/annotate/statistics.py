@@ -111,7 +111,9 @@ def _figures(name: str, rows: Sequence[tuple[Answer, int]]) -> Figures:
     refined = [(a, length) for a, length in given if a.refinement]
     passing = {a.id for a, _ in refined if (a.verdict or {}).get("status") == "passed"}
     close = {
-        a.id for a, length in refined if (a.edit_distance or 0) < 0.5 * max(length, len(a.refinement or ""))
+        a.id
+        for a, length in refined
+        if a.edit_distance is not None and a.edit_distance < 0.5 * max(length, len(a.refinement or ""))
     }
     words = [len((a.text or "").split()) for a in answers]
     bugs = [a.bugs for a in answers if a.bugs is not None]

@@ -63,6 +63,8 @@ class Progress:
     """Items with as many answers as asked for."""
     accepted: int
     """Accepted pieces of feedback."""
+    ready: int
+    """Items with as many accepted pieces as asked for: what a run that waits counts."""
     waiting: int
     """Answers that wait for a reviewer."""
     returned: int
@@ -129,18 +131,23 @@ class Store:
     @property
     def settings(self) -> Settings:
         """How the team works."""
-        known = {field.name for field in fields(Settings)}
-        return Settings(**{k: v for k, v in (self.state("settings") or {}).items() if k in known})
+        with self.read() as session:
+            return _settings(session)
 
-    def configure(self, **changes: Any) -> Settings:
-        """Change some settings. Another overlap holds for every item that is not removed."""
+    def configure(self, by: int | None = None, **changes: Any) -> Settings:
+        """Change some settings. Another overlap holds for every item that is not removed.
+
+        Args:
+            by: who does it; None: the program itself.
+            changes: fields of `Settings`.
+        """
         before = self.settings
         after = Settings(**{**asdict(before), **changes})
         if after == before and self.state("settings") is not None:
             return after
         with self.write() as change:
             change.session.merge(Setting(name="settings", value=asdict(after)))
-            change.log(None, "settings", "settings", asdict(before), asdict(after))
+            change.log(by, "settings", "settings", asdict(before), asdict(after))
             if after.overlap != before.overlap:
                 change.session.execute(update(Item).values(needed=after.overlap))
                 change.session.flush()
@@ -220,9 +227,11 @@ class Store:
                 .where(Item.round == round if round is not None else Item.round >= 0)
                 .order_by(Item.round, Item.position, Answer.id)
             ).all()
-            if mark_used:
+            if isinstance(opened, Change):
                 for answer, *_ in rows:
-                    answer.used = answer.used or self.clock()
+                    if answer.used is None:
+                        answer.used = opened.now
+                        opened.log(None, "use", f"answers/{answer.id}", {"used": None}, {"used": opened.now})
             return [as_feedback(*row) for row in rows]
 
     def progress(self, round: int | None = None) -> Progress:
@@ -234,12 +243,13 @@ class Store:
             )
             mine = select(Answer.state, func.count()).join(Item, Answer.item_id == Item.id).where(where)
             answers = dict(session.execute(mine.group_by(Answer.state)).all())
-            feedback = session.scalar(
-                select(func.count())
+            feedback = session.execute(
+                select(func.count(), Item.needed)
                 .select_from(Answer)
                 .join(Item, Answer.item_id == Item.id)
                 .where(where, Answer.state == "accepted", Answer.kind == "feedback", Item.state != "removed")
-            )
+                .group_by(Item.id, Item.needed)
+            ).all()
             held = session.scalar(
                 select(func.count(func.distinct(Answer.item_id)))
                 .join(Item, Answer.item_id == Item.id)
@@ -250,13 +260,14 @@ class Store:
                 .join(Item, Answer.item_id == Item.id)
                 .where(where, Answer.state.in_(ANSWERED), Answer.seconds > 0)
             ).all()
-            # An item that every person skipped is nobody's any more.
+            # An item that every person skipped, or is done with, is nobody's any more.
             people = session.scalar(select(func.count()).select_from(Person).where(Person.active)) or 0
             skipped = (
                 select(Answer.item_id)
                 .join(Item, Answer.item_id == Item.id)
                 .join(Person, Answer.person_id == Person.id)
-                .where(where, Item.state == "open", Answer.state == "skipped", Person.active)
+                .where(where, Item.state == "open", Person.active)
+                .where(Answer.state.in_((*ANSWERED, "skipped", "reassigned")))
                 .group_by(Answer.item_id)
                 .having(func.count() >= max(people, 1))
             )
@@ -265,7 +276,8 @@ class Store:
         return Progress(
             items=sum(items.values()) - items.get("removed", 0),
             done=items.get("done", 0),
-            accepted=feedback or 0,
+            accepted=sum(count for count, _ in feedback),
+            ready=sum(count >= needed for count, needed in feedback),
             waiting=waiting,
             returned=answers.get("returned", 0),
             held=held or 0,
@@ -276,12 +288,23 @@ class Store:
         )
 
 
+def _settings(session: Session) -> Settings:
+    row = session.get(Setting, "settings")
+    kept = {} if row is None else row.value
+    return Settings(**{field.name: kept[field.name] for field in fields(Settings) if field.name in kept})
+
+
 class Change:
     """A transaction that changes the store, and its history."""
 
     def __init__(self, session: Session, now: float) -> None:
         self.session = session
         self.now = now
+
+    @property
+    def settings(self) -> Settings:
+        """How the team works, as this transaction sees it."""
+        return _settings(self.session)
 
     def log(
         self, person_id: int | None, action: str, subject: str, before: dict[str, Any] | None, after: Any

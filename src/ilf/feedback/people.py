@@ -47,7 +47,8 @@ def collect(
         programs: samples of the model.
         verdicts: one a program.
         round: of the run.
-        wanted: go on with this many accepted items; all of the round's by default. Where fewer are left
+        wanted: go on with this many accepted items (where an item was asked of several people, accepted from
+            each); all of the round's by default. Where fewer are left
             (tasks taken out, skipped by everyone), with those.
         wait: stay until people are done, instead of leaving and saying how to go on.
         only_unsolved: only tasks that no program solved.
@@ -115,32 +116,31 @@ def _when_enough(
         while True:
             now = store.progress(round)
             goal = min(wanted, now.items) if wanted is not None else now.items
-            if now.accepted >= goal or now.left == 0:
+            if now.ready >= goal or now.left == 0:
                 if now.accepted == 0:
                     raise DataError(
                         "no feedback was accepted, and nothing is left in the queue: every task was "
                         "skipped or taken out"
                     )
-                if now.accepted < goal:
-                    say(
-                        f"    going on with {now.accepted} of {goal} items: nothing else is left in the queue"
-                    )
                 feedback = store.accepted(round, mark_used=True)
-                tell("done", len(feedback))
+                ready = len({item.task_id for item in feedback})
+                if now.ready < goal:
+                    say(f"    going on with {ready} of {goal} items: nothing else is left in the queue")
+                tell("done", ready)
                 return feedback
-            tell("waiting", now.accepted)
+            tell("waiting", now.ready)
             if not wait:
                 raise Waiting(
-                    f"{now.accepted} of {goal} items are accepted. People write feedback with:\n"
+                    f"{now.ready} of {goal} items are accepted. People write feedback with:\n"
                     f"  ilf annotate {folder.path}\n"
                     "and the same `ilf run` goes on from here. To make it wait and go on by itself: "
                     "--set feedback.wait=true"
                 )
             if time.monotonic() - said >= _SAY_SECONDS or not said:
                 said = time.monotonic()
-                say(f"    waiting: {now.accepted} of {goal} accepted (ilf annotate {folder.path})")
+                say(f"    waiting: {now.ready} of {goal} accepted (ilf annotate {folder.path})")
             sleep(POLL_SECONDS)
     except BaseException:
         now = store.progress(round)
-        tell("stopped", now.accepted)
+        tell("stopped", now.ready)
         raise

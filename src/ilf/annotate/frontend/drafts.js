@@ -4,8 +4,8 @@ const SOON = 600; // milliseconds after the last key
 const BEAT = 60_000; // says "still here" while someone reads and thinks
 
 export class Drafts {
-  constructor({ form, csrf, version, person, collect, apply, onHints, onConflict }) {
-    Object.assign(this, { form, csrf, version, collect, apply, onHints, onConflict });
+  constructor({ form, csrf, version, person, collect, apply, onSaved, onConflict }) {
+    Object.assign(this, { form, csrf, version, collect, apply, onSaved, onConflict });
     this.item = form.dataset.item;
     this.slot = `ilf:draft:${person}:${this.item}`;
     this.status = document.getElementById("saved");
@@ -113,7 +113,7 @@ export class Drafts {
         const held = said.held ? "" : " Someone else has this task by now.";
         this.say(`Saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })}.${held}`, !said.held);
       } else this.keepLocally();
-      this.onHints(said.hints, false);
+      this.onSaved(said);
     } else if (reply.status === 409 && said.conflict) {
       this.dirty = true;
       this.blocked = true;

@@ -50,7 +50,10 @@ export function setUpWork(form, csrf, htmx) {
     person: document.querySelector("meta[name=person]").content,
     collect,
     apply,
-    onHints: showHints,
+    onSaved: ({ hints, distance: far }) => {
+      showHints(hints);
+      if (Math.max(base.length, area.value.length) > COMPARED) showDistance(far);
+    },
     onConflict: showConflict,
   });
 
@@ -66,14 +69,18 @@ export function setUpWork(form, csrf, htmx) {
     const words = text.value.split(/\s+/).filter(Boolean).length;
     document.getElementById("words").textContent = words ? `${words} word${words === 1 ? "" : "s"}` : "";
     const now = area.value;
+    // A long text's distance comes with the server's next reply.
+    if (now === base) showDistance(0);
+    else showDistance(Math.max(base.length, now.length) > COMPARED ? null : distance(base, now));
+  }
+
+  function showDistance(far) {
     const out = document.getElementById("distance");
-    const longest = Math.max(base.length, now.length);
-    if (longest > COMPARED) {
+    if (far === null) {
       out.textContent = "";
       return;
     }
-    const far = now === base ? 0 : distance(base, now);
-    const most = Math.ceil(0.5 * longest) - 1;
+    const most = Math.ceil(0.5 * Math.max(base.length, area.value.length)) - 1;
     out.textContent = far ? `edit distance ${far} of at most ${most}` : "unchanged";
     out.classList.toggle("over", far > most);
     out.classList.toggle("changed", far > 0 && far <= most);
@@ -146,7 +153,8 @@ export function setUpWork(form, csrf, htmx) {
   async function leave(path, extra) {
     if (leaving) return;
     leaving = true;
-    if (drafts.flying) await drafts.flying;
+    // The last words first: a warning, a refusal or a skip must not leave them in this page only.
+    if (drafts.flying || drafts.dirty) await drafts.send();
     clearTimeout(drafts.timer);
     try {
       const reply = await drafts.post(path, extra);

@@ -53,7 +53,7 @@ def _known_link(request: Request, token: str) -> Link:
 def joined(request: Request, token: str, form: Form) -> Response:
     """Use a link: make the account or open it."""
     web = web_of(request)
-    if not same_origin(request):
+    if not same_origin(request, web.options.url):
         raise Refused("open the link itself and press its button", status=403)
     link = _known_link(request, token)
     try:

@@ -36,8 +36,10 @@ def run_state(web: Web) -> dict[str, Any] | None:
     state = web.store.state("run")
     if state is None:
         return None
-    silent = web.store.clock() - state["seen"]
-    return {**state, "waiting": state["state"] == "waiting" and silent < _SILENT_SECONDS, "silent": silent}
+    waiting = state["state"] == "waiting" and web.store.clock() - state["seen"] < _SILENT_SECONDS
+    # The run counts the items of its own round.
+    ready = state["accepted"] if state["state"] == "done" else web.store.progress(state["round"]).ready
+    return {**state, "waiting": waiting, "accepted": ready}
 
 
 @router.get("/export/{format}")

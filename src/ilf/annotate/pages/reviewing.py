@@ -85,7 +85,7 @@ def _edit(web: Web, caller: Caller, answer_id: int, form: Form, version: int | N
     checked = None
     if new.refinement:
         web.runs.spend(str(caller.id))
-        checked = web.checker.tests(Task.model_validate(item.task), new.refinement)
+        checked = web.checker.tests(Task.model_validate(item.task), new.refinement, caller.id)
     review.edit(web.store, caller.id, answer_id, new, checked, version)
 
 

@@ -69,13 +69,13 @@ def revoke(request: Request, key_id: int, form: Form) -> Response:
 def settings(request: Request, form: Form) -> Response:
     """How the team works: overlap, review, idle time."""
     web = web_of(request)
-    web.acting(request, form, "owner")
+    caller = web.acting(request, form, "owner")
     overlap, idle = form.number("overlap"), form.number("idle_minutes")
     if overlap is None or not 1 <= overlap <= 20:
         raise Refused("people a task: 1 to 20", status=422)
     if idle is None or not 1 <= idle <= 24 * 60:
         raise Refused("minutes until an idle task comes back: 1 to 1440", status=422)
-    web.store.configure(overlap=overlap, idle_minutes=float(idle), review="review" in form)
+    web.store.configure(caller.id, overlap=overlap, idle_minutes=float(idle), review="review" in form)
     web.stale()
     return back_to("/team")
 

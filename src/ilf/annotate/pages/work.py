@@ -13,11 +13,10 @@ from starlette.responses import JSONResponse, Response
 from ilf.annotate import queue
 from ilf.annotate.answers import Draft, Work, clean, program, verdict
 from ilf.annotate.app import Caller, Web, back_to, wants_json
-from ilf.annotate.checks import CATEGORIES, EXPLAINED, Hint, check
+from ilf.annotate.checks import CATEGORIES, EXPLAINED, Hint, check, edits
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Conflict, Refused
-from ilf.metrics import edit_distance
 from ilf.records import Verdict, describe
 
 router = APIRouter(include_in_schema=False)
@@ -69,7 +68,7 @@ def checked_refinement(web: Web, caller: Caller, work: Work, draft: Draft) -> Ve
     if draft.kind == "tests_wrong" or not (draft.refinement or "").strip() or draft.refinement == wrong:
         return None
     web.runs.spend(str(caller.id))
-    return web.checker.tests(work.task, draft.refinement or "")
+    return web.checker.tests(work.task, draft.refinement or "", caller.id)
 
 
 @router.get("/work")
@@ -161,7 +160,7 @@ def draft(request: Request, item_id: int, form: Form) -> Response:
             "held": saved.held,
             # "There is no feedback yet" is no news to someone who has just begun.
             "hints": [{"code": h.code, "text": h.text} for h in hints if h.code != "empty"],
-            "distance": edit_distance(wrong, new.refinement) if new.refinement else 0,
+            "distance": edits(wrong, new.refinement) if new.refinement else 0,
         }
     )
 
@@ -192,9 +191,9 @@ def run(request: Request, item_id: int, form: Form) -> Response:
     expression = form.get("expression", "").strip()[:10_000] if form.get("do") == "try" else ""
     context: dict[str, Any] = {"sandbox": web.checker, "result": None, "tried": None, "task": work.task}
     if expression:
-        context["tried"] = web.checker.expression(work.task, code, expression)
+        context["tried"] = web.checker.expression(work.task, code, expression, caller.id)
     elif form.get("do") != "try":
-        context["result"] = web.checker.tests(work.task, code)
+        context["result"] = web.checker.tests(work.task, code, caller.id)
     context["which"] = "the wrong program" if code == wrong else "your refinement"
     if request.headers.get("hx-request"):
         return web.page(request, "_result.html", **context)
@@ -254,6 +253,12 @@ def skip(request: Request, item_id: int, form: Form) -> Response:
     """Give the task back with a reason."""
     web = web_of(request)
     caller = web.acting(request, form)
+    if form.get("text", "").strip():  # what was typed is kept, for whoever takes the task up again
+        new = draft_of(form)
+        try:
+            queue.save_draft(web.store, caller.id, item_id, form.number("version"), new, seconds_of(form))
+        except Conflict as error:
+            return _conflict(request, web, caller, item_id, new, error)
     queue.skip(web.store, caller.id, item_id, form.get("reason", ""), form.get("note", ""), form.get("key"))
     web.stale()
     target = f"/work?skipped={item_id}"
