@@ -349,8 +349,8 @@ def test_without_scripts_a_plain_text_area(join, server):
     assert server.accepted()[0].refinement == code.replace("parts[1]", "parts[-1]")
 
 
-DOCUMENTED = {"work-light", "work-dark", "tablet-light", "guide-light", "review-item-light", "team-light"}
-"""Pictures that the documentation shows, besides the dashboard's."""
+DOCUMENTED = {"work-light", "work-dark", "tablet-light", "guide-light", "review-item-light"}
+"""Pictures that the documentation shows, besides the busy team's below."""
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci")
@@ -391,6 +391,7 @@ def test_pages_are_accessible(join, server):
     page.keyboard.press("Control+Enter")
     expect(page.locator("#result")).to_contain_text("All 4 tests pass")
     saved(page)
+    page.set_viewport_size({"width": 1280, "height": 880})
     page.evaluate("scrollTo(0, 0)")
     look("work")
     page.set_viewport_size({"width": 834, "height": 1194})
@@ -417,6 +418,14 @@ def test_pages_are_accessible(join, server):
         look(
             {"review/1": "review-item", "dashboard": "dashboard-empty"}.get(name, name), full=name == "guide"
         )
+    page.goto(server.url + "/nothing")
+    look("message")
+    page.goto(server.invite("annotator"))
+    look("join")
+    page.context.clear_cookies()
+    page.goto(server.url + "/work")
+    expect(page.locator("main")).to_contain_text("signed out")
+    look("signed-out")
 
 
 def test_the_dashboard_for_the_documentation(browser, tmp_path):
@@ -439,6 +448,8 @@ def test_the_dashboard_for_the_documentation(browser, tmp_path):
     tasks = make_tasks(60)
     store.fill(tasks, *make_failures(tasks))
     people = [accounts.named(store, name) for name in ("Amara", "Jonas", "Mei")]
+    accounts.named(store, "Ines", "reviewer")
+    accounts.make_key(store, people[2], "nightly export", people[2])
     words = "the loop condition compares wrongly so that last element never counts return sum instead of list".split()
     kinds = (
         ["logic"] * 5 + ["formatting"] * 4 + ["missing step", "algebra", "recursion", "regex", "extra step"]
@@ -484,6 +495,11 @@ def test_the_dashboard_for_the_documentation(browser, tmp_path):
         for scheme in ("light", "dark") if folder is not None else ():
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=folder / f"annotate-dashboard-{scheme}.png", full_page=True)
+        page.emulate_media(color_scheme="light")
+        page.goto(server.url + "/team")
+        expect(page.locator("main")).to_contain_text("Jonas")
+        if folder is not None:
+            page.screenshot(path=folder / "annotate-team-light.png", full_page=True)
         context.close()
     finally:
         server.kill()

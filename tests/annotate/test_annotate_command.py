@@ -1,5 +1,6 @@
 """What `ilf annotate` does besides serving, and the mistakes it answers in one line."""
 
+import asyncio
 import json
 import socket
 
@@ -9,7 +10,7 @@ from annotate_samples import RIGHT, make_failures, make_tasks
 
 from ilf.annotate import accounts, queue
 from ilf.annotate.answers import Draft
-from ilf.annotate.command import _serve, annotate
+from ilf.annotate.command import _listen, _serve, annotate
 from ilf.annotate.store import Store
 from ilf.config import VerifyConfig
 from ilf.errors import DataError, RunFolderError, UserError
@@ -97,4 +98,25 @@ def test_a_port_in_use_is_named(files):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
             _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, True, VerifyConfig())
+    with pytest.raises(UserError, match="--port: 99999 is not between"):
+        _listen("127.0.0.1", 99999)
     store.close()
+
+
+def test_replies_are_sent_at_once():
+    async def no_delay() -> int:
+        delays = asyncio.get_running_loop().create_future()
+
+        def connected(_reader, writer):
+            sock = writer.get_extra_info("socket")
+            delays.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = _listen("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            found = await delays
+            writer.close()
+            return found
+
+    assert asyncio.run(no_delay())  # Nagle's algorithm and delayed acknowledgements add 40 ms

@@ -134,7 +134,7 @@ class Store:
         with self.read() as session:
             return _settings(session)
 
-    def configure(self, by: int | None = None, **changes: Any) -> Settings:
+    def configure(self, by: int | None = None, /, **changes: Any) -> Settings:
         """Change some settings. Another overlap holds for every item that is not removed.
 
         Args:
