@@ -247,7 +247,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="only so many tasks")
     parser.add_argument("--slow-tasks", type=int, default=13, help="for the off-the-shelf engines")
-    parser.add_argument("--paper-tasks", type=int, default=4, help="for the paper's way, which is slower still")
+    parser.add_argument(
+        "--paper-tasks", type=int, default=4, help="for the paper's way, which is slower still"
+    )
     parser.add_argument("--engines", nargs="+", default=["paper", "transformers", "continuous", "torch"])
     parser.add_argument("--threads", type=int, help="of torch; all cores by default")
     parser.add_argument(
