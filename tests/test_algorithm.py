@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 
 import pytest
 from toy import config, outputs, world
+from toy import tasks as toy_tasks
 
 from ilf import algorithm, runfolder, steps
 from ilf.algorithm import run
@@ -15,6 +17,9 @@ from ilf.errors import (
     ConfigError,
     DataError,
     LeakError,
+    MissingDependency,
+    ModelError,
+    PromptTooLong,
     RunFolderError,
     SandboxFailure,
     TrainingError,
@@ -278,6 +283,103 @@ def test_a_full_disk_loses_nothing(tmp_path, fake_sandbox, monkeypatch):
         run(settings, tmp_path / "run")
     assert (tmp_path / "run" / "round-1" / "1-programs.jsonl").exists()
     run(settings, tmp_path / "run")
+
+
+def test_what_later_steps_need_is_looked_at_before_the_first_one(tmp_path, fake_sandbox):
+    settings = world(tmp_path)
+    for change, error, said in (
+        ({"refiner_model": str(tmp_path / "gone.jsonl")}, ModelError, "gone.jsonl"),
+        ({"feedback": {"source": "model", "model": "gone.jsonl"}}, ModelError, "gone.jsonl"),
+        ({"feedback": {"source": "model", "path": "gone.jsonl"}}, DataError, "feedback.path: gone.jsonl"),
+    ):
+        with pytest.raises(error, match=said):
+            run(config(tmp_path, **change), tmp_path / "run")
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(
+        path.read_text() + '{"task_id": "toy/nowhere", "code": "", "text": "x", "source": "human"}\n'
+    )
+    with pytest.raises(DataError, match=r"line 9: task_id: 'toy/nowhere' is none of the source's 12 tasks"):
+        run(settings, tmp_path / "run")
+    assert not (tmp_path / "run" / "round-1").exists()
+
+
+def test_missing_libraries_and_trackers_are_said_before_the_first_step(monkeypatch):
+    from importlib import util
+
+    from ilf.config import EngineConfig
+    from ilf.training import FinetuneConfig
+
+    real = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "peft" else real(name))
+    pytest.importorskip("accelerate")
+    steps.require_training([FinetuneConfig()], EngineConfig())
+    with pytest.raises(MissingDependency, match=r"peft is not installed: pip install 'ilf\[models\]'"):
+        steps.require_training([FinetuneConfig(), FinetuneConfig(method="lora")], EngineConfig())
+    with pytest.raises(TrainingError, match="unknown tracker 'abacus'"):
+        steps.require_training([FinetuneConfig(report_to=("abacus",))], EngineConfig())
+    steps.require_training([FinetuneConfig(method="lora")], EngineConfig(name="scripted"))
+
+
+def test_a_prompt_that_does_not_fit_stops_before_the_first_sample(tmp_path, fake_sandbox, monkeypatch):
+    from ilf.sampling.scripted import ScriptedSampler
+
+    def check(self, prompts, params):
+        for number, prompt in enumerate(prompts):
+            if "train_4" in prompt.text:
+                raise PromptTooLong("prompt too long", number)
+
+    monkeypatch.setattr(ScriptedSampler, "check", check)
+    monkeypatch.setattr(ScriptedSampler, "sample", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr(steps, "SEQUENCES", 4)  # the prompt in question is in the last batch of four
+    with pytest.raises(ModelError, match=r"task toy/train_4: prompt too long"):
+        run(world(tmp_path), tmp_path / "run")
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_first_sample(tmp_path, fake_sandbox, monkeypatch):
+    from ilf.sampling.scripted import ScriptedSampler
+
+    monkeypatch.setattr(ScriptedSampler, "sample", lambda *_: pytest.fail("sampled"))
+    usage = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 10**3)
+    monkeypatch.setattr(runfolder.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"sampling 1-programs.jsonl needs .* GB of disk"):
+        run(world(tmp_path), tmp_path / "run")
+
+
+def test_the_loop_with_feedback_that_a_model_writes(tmp_path, fake_sandbox):
+    few = {"method": "few-shot", "shots": 0, "sampling": {"n": 2}}
+    asked = {"source": "model", "path": str(tmp_path / "feedback.jsonl"), "shots": 2}
+    settings = world(tmp_path, feedback=asked, refiner=few)
+    # Its examples are on two tasks that are in no split.
+    more = [
+        task.model_copy(update={"task_id": f"more/{task.task_id}", "split": None}) for task in toy_tasks()[:2]
+    ]
+    write_jsonl(tmp_path / "tasks.jsonl", [*toy_tasks(), *more])
+    write_jsonl(tmp_path / "feedback.jsonl", [
+        Feedback(task_id=t.task_id, code="x", text=f"Shown {n}.", source="recorded") for n, t in enumerate(more)
+    ])  # fmt: skip
+    script = tmp_path / "script.jsonl"
+    answers = {"contains": "Feedback: Shown", "completions": [" It returns nothing.\n"]}
+    script.write_text(json.dumps(answers) + "\n" + script.read_text())
+    items = read_jsonl(run(settings, tmp_path / "run").round(1).feedback, Feedback)
+    assert len(items) == 8 and {i.text for i in items} == {"It returns nothing."}
+    assert {i.source for i in items} == {"model"} and all(
+        i.model and i.author.startswith("model ") for i in items
+    )
+
+
+def test_examples_for_a_model_that_writes_feedback_are_not_on_the_tasks_in_question(tmp_path):
+    from ilf.feedback.model import load_shots
+
+    world(tmp_path)
+    path = tmp_path / "feedback.jsonl"
+    tasks = {task.task_id: task for task in toy_tasks()}
+    training = {f"toy/train_{i}" for i in range(5)}
+    for seed in range(5):
+        shown = load_shots(path, tasks, 3, seed, training)
+        assert {item.task_id for item in shown} == {f"toy/refine_{i}" for i in range(3)}
+    assert len(load_shots(path, tasks, 4, 0, training)) == 4  # too few others: all will do
+    with pytest.raises(DataError, match="3 items on this run's tasks, feedback.shots asks for 4"):
+        load_shots(path, {name: tasks[name] for name in tasks.keys() - training}, 4, 0, training)
 
 
 # --- guards -----------------------------------------------------------------------------------------------

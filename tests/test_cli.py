@@ -1,5 +1,6 @@
 """The command line: exit statuses, one-line errors, files in and files out."""
 
+import fcntl
 import json
 import os
 import re
@@ -252,6 +253,64 @@ def test_folders_of_other_runs_and_newer_versions(ilf, tmp_path):
     manifest.write_text(json.dumps(newer))
     refused(ilf(*run), "upgrade ilf")
     assert json.loads(manifest.read_text()) == newer
+
+
+def test_what_cannot_be_written_is_one_line(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    file = tmp_path / "toy.toml"
+    refused(ilf("run", file, "--out", file), str(file), "no folder can be made there")
+    refused(ilf("run", file, "--out", file / "run"), str(file), "no folder can be made there")
+    common = [
+        "--tasks",
+        tmp_path / "tasks.jsonl",
+        "--engine",
+        "scripted",
+        "--model",
+        tmp_path / "script.jsonl",
+    ]
+    refused(ilf("sample", *common, "--out", file / "p.jsonl"), "cannot be written")
+    verdicts = write(tmp_path / "v.jsonl", {"task_id": "toy/test_0", "status": "passed"})
+    evaluate = ["evaluate", "--tasks", tmp_path / "tasks.jsonl", "--ids", "toy/test_0", "-k", "1"]
+    refused(ilf(*evaluate, "--verdicts", verdicts, "--out", file / "e.json"), "cannot be written")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tasks", "check", "starter", "--cpu-seconds", "0"],
+        ["verify", "--tasks", "starter", "--programs", "p", "--out", "v", "--workers", "0"],
+        ["annotate", "runs/x", "--port", "65536"],
+    ],
+)
+def test_numbers_out_of_range_are_refused(ilf, words):
+    status, _, err = ilf(*words)
+    assert status == 2 and f"Invalid value for '{words[-2]}'" in err and "Traceback" not in err
+
+
+def test_samples_are_never_overwritten_and_not_drawn_twice(ilf, tmp_path):
+    world(tmp_path)
+    out = tmp_path / "p.jsonl"
+    common = [
+        "--tasks",
+        tmp_path / "tasks.jsonl",
+        "--engine",
+        "scripted",
+        "--model",
+        tmp_path / "script.jsonl",
+    ]
+    common += ["--style", "chat", "--out", out]
+    assert ilf("sample", *common, "-n", 2)[0] == 0
+    before = (out.read_bytes(), out.stat().st_mtime_ns)
+    status, _, err = ilf("sample", *common, "-n", 2)
+    assert status == 0 and "complete already" in err
+    refused(ilf("sample", *common, "-n", 3), "was made from something else", "--out")
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+    refine = ["refine", *common, "--feedback", tmp_path / "feedback.jsonl", "-n", 2]
+    refused(ilf(*refine), "was made from something else")
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+    with (tmp_path / ".q.jsonl.key").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused(ilf("sample", *common[:-1], tmp_path / "q.jsonl", "-n", 2), "being written by another")
 
 
 def test_two_runs_on_one_folder(ilf, tmp_path):

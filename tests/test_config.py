@@ -66,6 +66,7 @@ def test_the_papers_settings_are_the_defaults():
         ({"sampling": {"n": 0}}, "sampling.n: Input should be greater than or equal to 1 (given: 0)"),
         ({"sampling": {"top_p": 1.5}}, "sampling.top_p: "),
         ({"evaluation": {"sampling": {"n": 5}}}, "evaluation: k = 10 is larger than n = 5"),
+        ({"evaluation": {"split": "train"}}, "evaluation.split: models are trained on split train"),
         ({"evaluation": {"k": [0]}}, "evaluation.k: each k must be at least 1"),
         ({"rounds": 2}, "feedback.path: 2 rounds need as many recorded files, 1 given"),
         ({"tasks": {"source": "mbpp"}}, 'feedback.path: needed where feedback.source is "recorded"'),

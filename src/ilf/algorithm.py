@@ -23,7 +23,7 @@ from ilf.progress import say
 from ilf.prompts import Prompter
 from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
 from ilf.runfolder import Manifest, RoundFolder, RunFolder, State, Step, digest, write_text
-from ilf.sandbox import self_check
+from ilf.sandbox import RECENT, self_check
 from ilf.steps import Model, Writer
 from ilf.tasks import source_hash
 
@@ -42,8 +42,7 @@ def run(config: RunConfig, folder: Path) -> RunFolder:
     run_folder = RunFolder(folder)
     with run_folder.lock():
         state = _Run(config, run_folder)
-        for number in range(1, config.rounds + 1):
-            recorded_path(config, number)  # a missing file is said before hours of work
+        state.check()
         model: str | Path = config.model
         for number in range(1, config.rounds + 1):
             model = _round(state, number, model)
@@ -134,9 +133,33 @@ class _Run:
         """Step `name` of round `number` (`State.step`)."""
         return self._state.step(f"round-{number}/{name}", outputs, **inputs)
 
+    def check(self) -> None:
+        """Before hours of work: is what the later steps need there, and can it be read?"""
+        config, asked = self.config, self.config.feedback
+        for path in {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}:
+            from ilf.feedback import recorded
+
+            assert path is not None
+            recorded.read(path, self.source if asked.source == "recorded" else None)
+        others = [config.refiner_model, asked.model if asked.source == "model" else None]
+        for model in filter(None, others):
+            self.models.get(model)
+        taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
+        steps.require_training([*taught, config.finetune], config.engine)
+
+    def card(self, number: int) -> dict[str, object]:
+        """What a model card says of the run."""
+        config = self.config
+        return {
+            "Run": f"{config.name}, round {number}",
+            "Tasks": config.tasks.source,
+            "Feedback": config.feedback.source,
+            "Prompt style": config.prompts.style,
+        }
+
     def check_sandbox(self) -> None:
-        """Before hours of sampling: can the sandbox tell right from wrong?"""
-        self_check(unsafe=self.config.verify.unsafe)
+        """Before hours of work on programs: can the sandbox tell right from wrong?"""
+        self_check(unsafe=self.config.verify.unsafe, within=RECENT)
 
     def summary(self) -> None:
         """Where the time went, and what came of it."""
@@ -319,10 +342,12 @@ def gather_feedback(
 
     writer = run.models.get(asked.model or run.config.model)
     path = recorded_path(run.config, number)
+    held_out = {task.task_id for task in run.splits[run.config.evaluation.split]}
+    shown = {task_id: task for task_id, task in run.source.items() if task_id not in held_out}
     return model.write(
-        writer.open, run.tasks, candidates(programs, verdicts, only_unsolved=asked.only_unsolved),
+        writer.open, run.source, candidates(programs, verdicts, only_unsolved=asked.only_unsolved),
         shots=(
-            [] if path is None else model.load_shots(path, run.source, asked.shots, run.config.seed, wanted)
+            [] if path is None else model.load_shots(path, shown, asked.shots, run.config.seed, wanted)
         ),
         seed=run.config.seed,
     )  # fmt: skip
@@ -349,7 +374,7 @@ def _refine(
     ) as step:  # fmt: skip
         if step.todo:
             if asked.method == "finetune":
-                step.counts = _teach_refiner(run, files, start, teach)
+                step.counts = _teach_refiner(run, number, files, start, teach)
             else:
                 _pick_shots(run, files, teach)
     if asked.method == "finetune":
@@ -379,7 +404,7 @@ def _refine(
 
 
 def _teach_refiner(
-    run: _Run, files: RoundFolder, start: Model, teach: Sequence[Feedback]
+    run: _Run, number: int, files: RoundFolder, start: Model, teach: Sequence[Feedback]
 ) -> dict[str, float]:
     examples, left_out = steps.refiner_examples(
         run.prompter, run.tasks, teach, use_feedback=run.config.refiner.use_feedback
@@ -390,10 +415,11 @@ def _teach_refiner(
             "no feedback on split refine carries a refinement, so πRefine has nothing to learn from: "
             'set refiner.method = "few-shot", or write refinements'
         )
+    run.check_sandbox()
     run.models.close()
     return steps.finetune_model(
         start.ref, examples, files.refiner, run.config.refiner.finetune, seed=run.config.seed,
-        engine=run.config.engine, what="πRefine",
+        engine=run.config.engine, what="πRefine", card=run.card(number),
     )  # fmt: skip
 
 
@@ -453,10 +479,11 @@ def _finetune(
         seed=config.seed,
     ) as step:  # fmt: skip
         if step.todo:
+            run.check_sandbox()
             run.models.close()
             step.counts = steps.finetune_model(
                 policy.ref, examples, files.model, config.finetune, seed=config.seed,
-                engine=config.engine, what="πθ*",
+                engine=config.engine, what="πθ*", card=run.card(number),
             )  # fmt: skip
     return run.models.get(files.model)
 

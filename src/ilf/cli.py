@@ -122,7 +122,7 @@ def tasks_show(
 def tasks_check(
     source: Annotated[str, typer.Argument(help="A task source.")],
     ids: Ids = None,
-    cpu_seconds: Annotated[float, typer.Option(help="CPU seconds a program.")] = 30.0,
+    cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     unsafe: Unsafe = False,
 ) -> None:
     """Run every reference program against its own tests.
@@ -186,7 +186,9 @@ def verify(
     repeat: Annotated[
         int, typer.Option(help="Verify each program so often; `flaky` where verdicts differ.")
     ] = 1,
-    workers: Annotated[int | None, typer.Option(help="Programs at once; one a core by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Programs at once; one a core by default.")
+    ] = None,
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
@@ -260,6 +262,9 @@ def finetune(
     strategy: Annotated[
         str, typer.Option(help="Which refinements: random, all, nearest, diverse.")
     ] = "random",
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings, or a run's (its [finetune] counts).")
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
@@ -269,6 +274,7 @@ def finetune(
     """
     from ilf.training.command import finetune as command
 
+    card: dict[str, object] = {}
     if examples is None:
         from ilf import standalone
         from ilf.config import SelectionConfig, checked
@@ -281,7 +287,8 @@ def finetune(
             model, tasks, examples, style=style, feedback=feedback, refinements=refinements, ids=ids,
             selection=checked(SelectionConfig, {"strategy": strategy}, "--strategy"), seed=0,
         )  # fmt: skip
-    command(model, examples, out, overrides=overrides)
+        card = {"Tasks": tasks, "Prompt style": style}
+    command(model, examples, out, config=config, overrides=overrides, card=card)
 
 
 @app.command()
@@ -315,7 +322,7 @@ def evaluate(
 def annotate(
     run: Annotated[Path, typer.Argument(help="The run folder; with --tasks and --programs it may be new.")],
     host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
     url: Annotated[
         str | None, typer.Option(help="What people type, where it is not http://HOST:PORT (behind a proxy).")
     ] = None,

@@ -131,6 +131,13 @@ class EvaluationConfig(_Section):
     k: list[int] = [1, 10]
     """pass@k for these k, none above n."""
 
+    @field_validator("split")
+    @classmethod
+    def _held_out(cls, value: str) -> str:
+        if value in ("refine", "train"):
+            raise ValueError(f"models are trained on split {value}: scores on it would mean nothing")
+        return value
+
     @field_validator("k")
     @classmethod
     def _positive(cls, value: list[int]) -> list[int]:

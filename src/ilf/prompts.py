@@ -35,7 +35,8 @@ Style = Literal["completion", "chat"]
 
 # After the function a model begins something else (the same function again, mostly) or tries it out: up to
 # two of five characters the embedded model writes. Helpers below it are the price (docs/prompts.md).
-_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n@", "\n#", "\n```")
+# The likeliest come first: some servers take four.
+_STOP = ("\ndef ", "\n```", "\nif ", "\nprint(", "\nassert ", "\nclass ", "\n@", "\n#")
 # A base model may go on with its next example.
 _STOP_COMPLETION = ('\n"""', "\n'''", "\nOLD CODE:", "\nFEEDBACK:", "\nREFINEMENT:")
 

@@ -254,7 +254,10 @@ class RunFolder:
 
         The kernel drops the lock with the process, so that a kill leaves nothing to clean up.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+            raise RunFolderError(f"{self.path}: no folder can be made there ({error.strerror})") from None
         with (self.path / ".lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

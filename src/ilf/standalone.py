@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from ilf.errors import DataError, UserError
 from ilf.progress import say
 from ilf.prompts import Style
 from ilf.records import Example, Refinement, Task, Verdict, read_jsonl, read_rows, write_jsonl
-from ilf.runfolder import write_text
-from ilf.tasks import load_tasks
+from ilf.runfolder import key_of, write_text
+from ilf.tasks import load_tasks, source_hash
 from ilf.terminal import print_evaluations
 
 
@@ -38,8 +40,14 @@ def sample(
     tasks = load_tasks(source, ids=ids)
     _writable(out)
     found = steps.Models(engine, style).get(model)
-    programs = steps.sample_programs(found.open, found.hash, tasks, settings, out, seed=seed, style=style)
-    say(f"{len(programs)} programs for {len(tasks)} tasks: {out}")
+    made_from = {
+        "model": found.hash, "tasks": source_hash(tasks), "settings": settings.model_dump(), "seed": seed,
+        "style": style,
+    }  # fmt: skip
+    with _output(out, **made_from) as todo:
+        if todo:
+            steps.sample_programs(found.open, found.hash, tasks, settings, out, seed=seed, style=style)
+    say(f"{len(tasks) * settings.n} programs for {len(tasks)} tasks: {out}")
 
 
 def refine(
@@ -83,10 +91,18 @@ def refine(
         ]
     _writable(out)
     found = steps.Models(engine, style).get(model)
-    refinements = steps.sample_refinements(
-        found.open, found.hash, wanted, items, settings, verify, out,
-        seed=seed, style=style, shots=worked, use_feedback=use_feedback,
-    )  # fmt: skip
+    made_from = {
+        "model": found.hash, "tasks": source_hash([*wanted.values()]), "settings": settings.model_dump(),
+        "feedback": [item.feedback_id for item in items], "limits": verify.limits.model_dump(), "seed": seed,
+        "style": style, "shots": [shot[1:] for shot in worked], "use_feedback": use_feedback,
+    }  # fmt: skip
+    with _output(out, **made_from) as todo:
+        if todo:
+            steps.sample_refinements(
+                found.open, found.hash, wanted, items, settings, verify, out,
+                seed=seed, style=style, shots=worked, use_feedback=use_feedback,
+            )  # fmt: skip
+    refinements = read_jsonl(out, Refinement)
     refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
     result = metrics.evaluate(
         metrics.count(refined, [r.verdict for r in refinements if r.verdict is not None]),
@@ -156,6 +172,8 @@ def evaluate(
         DataError: a verdict is for a task that is not among the chosen ones.
     """
     tasks = load_tasks(source, ids=ids)
+    if out is not None:
+        _writable(out)
     ids_of = {task.task_id for task in tasks}
     steps.refuse_leaks(ids_of, {str(path): _ids_in(path) for path in trained_on})
     arms = {"programs": verdicts} if against is None else {"against": against, "programs": verdicts}
@@ -215,7 +233,44 @@ def _writable(out: Path) -> None:
     """Fail before hours of work, not after them."""
     if out.is_dir():
         raise DataError(f"{out}: a folder, but the name of a file to write was expected")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    probe = out.with_name(out.name + ".tmp")
-    probe.touch()
-    probe.unlink()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe = out.with_name(out.name + ".tmp")
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _output(out: Path, **made_from: object) -> Iterator[bool]:
+    """Hold the file that a long command writes, for this process alone; gives whether there is work to do.
+
+    `.OUT.key` beside it says what it is made from: a finished file is not made again, and never overwritten.
+
+    Raises:
+        DataError: `out` was made from something else, or another process is at it.
+    """
+    key = key_of(**made_from)
+    with out.with_name(f".{out.name}.key").open("a+", encoding="utf-8") as note:
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{out} is being written by another `ilf`: wait, or choose another --out"
+            ) from None
+        note.seek(0)
+        known = note.read()
+        if out.exists():
+            if known != key:
+                raise DataError(
+                    f"{out} exists and was made from something else (another model, tasks or settings): "
+                    "delete it or choose another --out"
+                )
+            say(f"{out} is complete already; delete it to make it again")
+            yield False
+            return
+        note.truncate(0)
+        note.write(key)
+        note.flush()
+        yield True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib.util
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from typing import TypeVar
 
 from ilf import metrics, models
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
-from ilf.errors import DataError, LeakError, ModelError, PromptTooLong, SandboxFailure, UserError
+from ilf.errors import DataError, LeakError, ModelError, PromptTooLong, SandboxFailure, UserError, missing
 from ilf.progress import Progress, progress, say
 from ilf.prompts import Prompt, Prompter, Style
 from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl
-from ilf.runfolder import Growing, available_memory, key_of
+from ilf.runfolder import Growing, available_memory, key_of, require_disk
 from ilf.sampling import ENGINES, Completion, Sampler, SamplingParams, open_sampler
-from ilf.sandbox import Verifier, self_check
+from ilf.sandbox import RECENT, Verifier, self_check
 from ilf.selection import select
 from ilf.tasks import source_hash
 from ilf.training import FinetuneConfig
@@ -205,6 +206,7 @@ def sample_programs(
         if opened.model != model:
             raise ModelError(f"{out}: expected samples of model {model[:12]}, got {opened.model[:12]}")
         prompts = [[opened.prompter.program(task) for task in batch] for batch in batches]
+        _require_room(opened, prompts, settings, batches, out, growing.done)
         with progress(f"sampling {what}", len(tasks) * n, growing.rows) as bar:
             for number in range(growing.done, len(batches)):
                 batch = batches[number]
@@ -230,6 +232,47 @@ def sample_programs(
     return read_jsonl(out, Program)
 
 
+def _params(writer: Writer, settings: SamplingConfig, seed: int) -> SamplingParams:
+    return SamplingParams(
+        n=settings.n,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        stop=writer.prompter.stop,
+        seed=seed,
+    )
+
+
+def _require_room(
+    writer: Writer,
+    prompts: Sequence[Sequence[Prompt]],
+    settings: SamplingConfig,
+    tasks: Sequence[Sequence[Task]],
+    out: Path,
+    done: int,
+) -> None:
+    """Before the first sample: does every prompt fit into the context, and what they give onto the disk?
+
+    Args:
+        writer: what will sample.
+        prompts: by batch.
+        settings: how to sample.
+        tasks: of the prompts, by batch.
+        out: the file to be written.
+        done: batches that need no work.
+    """
+    left = [prompt for batch in prompts[done:] for prompt in batch]
+    of_left = [task for batch in tasks[done:] for task in batch]
+    try:
+        writer.sampler.check(left, _params(writer, settings, 0))
+    except PromptTooLong as error:
+        raise ModelError(f"task {of_left[error.prompt].task_id}: {error}") from None
+    # A token is about four characters; a row has the completion, the program that contains it, and numbers.
+    require_disk(
+        out.parent, len(left) * settings.n * (8 * settings.max_tokens + 1000), f"sampling {out.name}"
+    )
+
+
 def _samples(
     writer: Writer,
     prompts: Sequence[Prompt],
@@ -238,14 +281,7 @@ def _samples(
     tasks: Sequence[Task],
     bar: Progress,
 ) -> Iterator[Completion]:
-    params = SamplingParams(
-        n=settings.n,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        max_tokens=settings.max_tokens,
-        stop=writer.prompter.stop,
-        seed=seed,
-    )
+    params = _params(writer, settings, seed)
     seen = 0
     try:
         for completion in writer.sampler.sample(prompts, params, lambda tokens: bar.advance(tokens=tokens)):
@@ -311,7 +347,7 @@ def verify(
     bar: Progress | None = None,
 ) -> Iterator[Verdict]:
     """Verdicts of programs in order, after the sandbox has shown that it can tell right from wrong."""
-    self_check(unsafe=settings.unsafe)
+    self_check(unsafe=settings.unsafe, within=RECENT)
     with Verifier(
         tasks, limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe
     ) as verifier:
@@ -387,14 +423,26 @@ def sample_refinements(
     batches = list(batched(feedback, max(1, SEQUENCES // n)))
     growing = Growing(out, key, Refinement, [len(batch) * n for batch in batches])
     if growing.done < len(batches):
-        self_check(unsafe=verify_settings.unsafe)
+        self_check(unsafe=verify_settings.unsafe, within=RECENT)
         opened = writer()
+        prompts = [
+            [
+                opened.prompter.refinement(
+                    tasks[item.task_id], item.code, item.text if use_feedback else None, shots=shots
+                )
+                for item in batch
+            ]
+            for batch in batches
+        ]
+        of_batches = [[tasks[item.task_id] for item in batch] for batch in batches]
+        _require_room(opened, prompts, settings, of_batches, out, growing.done)
         with progress(f"sampling {what}", len(feedback) * n, growing.rows) as bar:
             for number in range(growing.done, len(batches)):
                 batch = batches[number]
                 rows = _refine_batch(
-                    opened, tasks, batch, settings, seed_of(seed, what, number), shots, use_feedback, bar
-                )
+                    opened, prompts[number], of_batches[number], batch, settings,
+                    seed_of(seed, what, number), bar,
+                )  # fmt: skip
                 growing.append(_verified(tasks, batch, rows, n, verify_settings))
     refinements = read_jsonl(growing.part, Refinement)
     _refuse_failures([r.verdict for r in refinements if r.verdict is not None], max_sandbox_errors)
@@ -404,21 +452,13 @@ def sample_refinements(
 
 def _refine_batch(
     writer: Writer,
-    tasks: Mapping[str, Task],
+    prompts: Sequence[Prompt],
+    of_batch: Sequence[Task],
     batch: Sequence[Feedback],
     settings: SamplingConfig,
     seed: int,
-    shots: Sequence[Shot],
-    use_feedback: bool,
     bar: Progress,
 ) -> list[Refinement]:
-    prompts = [
-        writer.prompter.refinement(
-            tasks[item.task_id], item.code, item.text if use_feedback else None, shots=shots
-        )
-        for item in batch
-    ]
-    of_batch = [tasks[item.task_id] for item in batch]
     rows: dict[tuple[int, int], Refinement] = {}
     for sample in _samples(writer, prompts, settings, seed, of_batch, bar):
         item = batch[sample.prompt]
@@ -539,9 +579,9 @@ def select_examples(
     kept = select(refinements, tasks, settings.strategy, seed=seed, gate=settings.gate, scores=scores)
     weights = [1.0] * len(kept)
     if settings.weights and kept:
-        missing = next((r.task_id for r in kept if r.logprob is None), None)
-        if missing is not None:
-            raise UserError(f"selection.weights: the engine gave no log-probabilities (task {missing})")
+        unknown = next((r.task_id for r in kept if r.logprob is None), None)
+        if unknown is not None:
+            raise UserError(f"selection.weights: the engine gave no log-probabilities (task {unknown})")
         found = metrics.importance_weights(
             [float(r.verdict is not None and r.verdict.passed) for r in kept],
             [r.logprob or 0.0 for r in kept],
@@ -569,6 +609,26 @@ def select_examples(
     )
 
 
+def require_training(settings: Iterable[FinetuneConfig], engine: EngineConfig) -> None:
+    """Refuse what fine-tuning with `settings` would stumble over, before hours of sampling.
+
+    Raises:
+        MissingDependency: a library, or an experiment tracker, is not installed.
+        TrainingError: an unknown tracker.
+    """
+    if engine.name == "scripted":
+        return
+    for asked in settings:
+        wanted = ["torch", "transformers", "accelerate", *(["peft"] if asked.method == "lora" else [])]
+        lacking = next((name for name in wanted if importlib.util.find_spec(name) is None), None)
+        if lacking is not None:
+            raise missing(lacking, "models")
+        if asked.report_to:
+            from ilf.training.trainer import check_trackers
+
+            check_trackers(asked.report_to)
+
+
 def finetune_model(
     model: str,
     examples: Sequence[Example],
@@ -578,6 +638,7 @@ def finetune_model(
     seed: int,
     engine: EngineConfig,
     what: str,
+    card: Mapping[str, object] | None = None,
 ) -> dict[str, float]:
     """Fine-tune a model on examples (Algorithm 1, line 4); a folder that holds something else is replaced.
 
@@ -589,6 +650,7 @@ def finetune_model(
         seed: the run's.
         engine: of the run; a scripted model learns by heart.
         what: for the person watching.
+        card: said in the model card besides, by heading.
 
     Returns:
         Counts for the manifest.
@@ -614,7 +676,7 @@ def finetune_model(
             bar.advance(int(row["step"]) - done)
             done = int(row["step"])
 
-        result = finetune(model, examples, out, settings, progress=watch, say=say, replace=True)
+        result = finetune(model, examples, out, settings, card=card, progress=watch, say=say, replace=True)
     say(f"    loss {result.first_loss:.3f} → {result.final_loss:.3f} nats a token")
     return {
         "examples": result.examples,

@@ -16,6 +16,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults = []
         self.refuses = set()
+        self.most_stops = 100
         self.requests = []
         self.echo = False  # a chat server that begins its answer anew
         self.lock = threading.Lock()
@@ -42,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(
                 422, json.dumps({"detail": f"Unsupported fields in the request: {bad}"}).encode()
             )
+        if len(body.get("stop", [])) > self.server.most_stops:  # in OpenAI's words
+            said = f"Invalid 'stop': array too long. Expected an array with maximum length {self.server.most_stops}"
+            return self.reply(400, json.dumps({"error": {"message": said, "param": "stop"}}).encode())
         chat = self.path.endswith("/chat/completions")
         choices = [self.choice(body, index, chat) for index in range(body.get("n", 1))]
         used = {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}

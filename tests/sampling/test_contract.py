@@ -5,7 +5,7 @@ import json
 import fake_vllm
 import pytest
 
-from ilf.errors import ConfigError, MissingDependency
+from ilf.errors import ConfigError, MissingDependency, PromptTooLong
 from ilf.prompts import Prompt
 from ilf.sampling import ENGINES, SamplingParams, open_sampler
 
@@ -88,6 +88,18 @@ def test_progress_counts_the_tokens(sampler):
 
 def test_no_prompts_no_samples(sampler):
     assert list(sampler.sample([], SamplingParams(n=2))) == []
+
+
+def test_a_prompt_that_does_not_fit_is_known_before_the_first_sample(sampler, request):
+    long = [*PROMPTS, Prompt("x = 1\n" * 2000)]
+    params = SamplingParams(n=1, max_tokens=8)
+    sampler.check(PROMPTS, params)
+    if any(engine in request.node.name for engine in ("openai", "scripted")):
+        sampler.check(long, params)  # they hold no tokenizer
+        return
+    with pytest.raises(PromptTooLong, match="prompt 3 has .* more than the model's context") as caught:
+        sampler.check(long, params)
+    assert caught.value.prompt == 3
 
 
 def test_it_names_its_weights(sampler):

@@ -80,6 +80,27 @@ def test_fields_that_the_server_refuses_are_left_out(server, sampler):
     assert len(server.requests) == 7  # one was refused
 
 
+@pytest.mark.parametrize("prompt", [PROMPT, CHAT], ids=["completion", "chat"])
+def test_a_server_that_takes_four_stop_strings_gets_four_and_the_rest_is_cut_here(server, sampler, prompt):
+    stop = ("never", "nor this", "nor that", "nor those", "+", "STOP")
+    expected = run(sampler(), [prompt], n=8, stop=stop)
+    assert {c.finish for c in expected} == {"stop"}
+    server.most_stops, server.requests = 4, []
+    # Log-probabilities and token counts end with the stop string, too, as if the server had stopped there.
+    found = run(sampler(concurrency=1), [prompt], n=8, stop=stop)
+    assert found == expected
+    assert [len(body["stop"]) for _, body, _ in server.requests[-2:]] == [6, 4]
+    assert server.requests[-1][1]["stop"] == list(stop[:4])
+
+
+def test_four_stop_strings_that_are_refused_are_a_real_refusal(server, sampler):
+    server.most_stops = 1
+    with pytest.raises(ModelError, match="Invalid 'stop'"):
+        run(sampler(), stop=("a", "b"))
+    with pytest.raises(ModelError, match="Invalid 'stop'"):
+        run(sampler(), stop=("a", "b", "c", "d", "e"))
+
+
 def test_samples_are_asked_for_in_portions(server, sampler):
     found = run(sampler(samples_per_request=2), n=5)
     assert [c.index for c in found] == list(range(5))

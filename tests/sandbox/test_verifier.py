@@ -197,6 +197,27 @@ def test_self_check_catches_a_sandbox_that_says_yes(monkeypatch):
     monkeypatch.setattr(selfcheck, "PROGRAMS", (("a lie", "def add(a, b): return 0\n", "passed"),))
     with pytest.raises(SandboxFailure, match="a lie"):
         self_check()
+    with pytest.raises(SandboxFailure, match="a lie"):
+        self_check(within=600)  # what was right before is not believed once it was wrong
+
+
+def test_a_recent_self_check_will_do_where_asked(monkeypatch):
+    from ilf.sandbox import selfcheck
+
+    clock = [1000.0]
+    monkeypatch.setattr(selfcheck.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(selfcheck, "_passed", {False: 1000.0})
+    monkeypatch.setattr(selfcheck, "Verifier", None)  # cannot be run
+    clock[0] += 599
+    assert self_check(within=600) == len(selfcheck.PROGRAMS + selfcheck.ESCAPES)
+    with pytest.raises(TypeError):
+        self_check(within=600, unsafe=True)  # another sandbox, not checked yet
+    with pytest.raises(TypeError):
+        self_check()
+    selfcheck._passed[False] = 1000.0
+    clock[0] += 2
+    with pytest.raises(TypeError):
+        self_check(within=600)
 
 
 def test_programs_do_not_depend_on_how_big_the_parent_is():

@@ -27,7 +27,7 @@ def load_shots(
 
     Args:
         path: recorded feedback, the paper's file or ours.
-        tasks: every task of the source, by id.
+        tasks: of the source, by id, those of the evaluation left out; items on others are passed over.
         count: how many.
         seed: of the choice.
         wanted: ids of the tasks that feedback is written for; items on other tasks are taken where there are
@@ -39,6 +39,8 @@ def load_shots(
     from ilf.feedback import recorded
 
     items = [item for item in recorded.read(path) if item.task_id in tasks]
+    others = [item for item in items if item.task_id not in wanted]
+    items = others if len(others) >= count else items
     if len(items) < count:
         raise DataError(f"{path}: {len(items)} items on this run's tasks, feedback.shots asks for {count}")
     return random.Random(seed).sample(sorted(items, key=lambda item: item.feedback_id), count)

@@ -77,6 +77,16 @@ class Sampler(Protocol):
         """
         ...
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """Whether all of `prompts` can be sampled, before the first of them is; nothing is computed.
+
+        Engines that do not hold the tokenizer cannot tell and let everything pass.
+
+        Raises:
+            PromptTooLong: as in `sample`.
+        """
+        ...
+
 
 # Engine name to the module that defines `open`; imported when it is asked for.
 ENGINES = {

@@ -5,6 +5,8 @@ endpoint: the user's message, and the opening of the answer as the last message 
 Where a server does not continue it, set `prefill = false`: then the first code block of its answer is taken.
 
 What a server refuses by name (several samples a request, log-probabilities, a seed) is left out from then on.
+A server that refuses the stop strings (OpenAI's own takes four at most) gets the first four from then on. A
+text is cut at the others here, and what was sampled behind the cut is no part of its log-probability.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 Api = Literal["auto", "completions", "chat"]
 _OPTIONAL = ("logprobs", "n", "seed")
+_FEW_STOPS = 4
+"""What OpenAI's own servers take of stop strings."""
 _OPENING_FENCE = re.compile(r"\A(?:.*?\n)?```[\w+-]*\r?\n", re.DOTALL)
 
 
@@ -138,6 +142,9 @@ class OpenAISampler:
                 progress(completion.tokens or 0)
             yield completion
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """See `Sampler.check`; the server alone knows its context."""
+
     def _in_parallel(self, requests: list[_Request], params: SamplingParams) -> Iterator[Completion]:
         """Completions as they arrive, from threads that a Ctrl-C does not wait for."""
         todo: queue.SimpleQueue[_Request] = queue.SimpleQueue()
@@ -193,10 +200,11 @@ class OpenAISampler:
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 # Where it names a field we can do without, go on without it. Else it is a real refusal.
                 said = error.response.text
-                named = {field for field in _OPTIONAL if re.search(rf"['\"`]{field}\W", said)} - refused
+                droppable = (*_OPTIONAL, "stop") if len(params.stop) > _FEW_STOPS else _OPTIONAL
+                named = {field for field in droppable if re.search(rf"['\"`]{field}\W", said)} - refused
                 if not named:
                     raise self._refusal(request, error) from None
-                log.info("%s does not take %s", self._client.base_url, ", ".join(sorted(named)))
+                log.info("%s does not take %s as sent", self._client.base_url, ", ".join(sorted(named)))
                 self._refused |= named
             except (openai.OpenAIError, ValueError) as error:  # ValueError: the answer is not JSON
                 raise self._refusal(request, error) from None
@@ -222,8 +230,8 @@ class OpenAISampler:
             "extra_body": self._extra,
         }
         if params.stop and (self._prefill or not chat):
-            fields["stop"] = list(params.stop)
-        fields = {name: value for name, value in fields.items() if name not in refused}
+            fields["stop"] = list(params.stop[:_FEW_STOPS] if "stop" in refused else params.stop)
+        fields = {name: value for name, value in fields.items() if name == "stop" or name not in refused}
         if not chat:
             return self._client.completions.create(prompt=prompt.text, **fields)
         messages = [{"role": "user", "content": prompt.user or prompt.text}]
@@ -238,24 +246,42 @@ class OpenAISampler:
         self, request: _Request, index: int, choice: Any, usage: Any, params: SamplingParams
     ) -> Completion:
         chat = self._chats(request.prompt)
-        text = (choice.message.content if chat else choice.text) or ""
-        if chat:
-            text = _continued(text, request.prompt.prefill, begun=self._prefill)
+        whole = (choice.message.content if chat else choice.text) or ""
+        text = _continued(whole, request.prompt.prefill, begun=self._prefill) if chat else whole
         logprobs = getattr(choice, "logprobs", None)
         if chat:
-            listed = [token.logprob for token in getattr(logprobs, "content", None) or []]
+            tokens = [(t.token, t.logprob) for t in getattr(logprobs, "content", None) or []]
         else:
-            listed = [value for value in getattr(logprobs, "token_logprobs", None) or [] if value is not None]
+            texts, values = getattr(logprobs, "tokens", None), getattr(logprobs, "token_logprobs", None) or []
+            tokens = [
+                (t, v) for t, v in zip(texts or [""] * len(values), values, strict=False) if v is not None
+            ]
         kept = cut(text, params.stop)
+        if kept != text:  # the server went on behind a stop string it was not told of
+            tokens = _until(tokens, whole, len(whole) - len(text) + len(kept))
+        listed = [value for _, value in tokens]
         ended = "length" if choice.finish_reason == "length" and kept == text else "stop"
         return Completion(
             request.place,
             index,
             kept,
             sum(listed) if listed else None,
-            len(listed) or getattr(usage, "completion_tokens", None),
+            len(listed) or (getattr(usage, "completion_tokens", None) if kept == text else None),
             "length" if ended == "length" else "stop",
         )
+
+
+def _until(tokens: list[tuple[str, float]], text: str, end: int) -> list[tuple[str, float]]:
+    """The tokens of `text` up to the one in which character `end` stands; none where they spell another."""
+    if not text.startswith("".join(token for token, _ in tokens)[: len(text)]):
+        return []
+    kept, length = [], 0
+    for token in tokens:
+        kept.append(token)
+        length += len(token[0])
+        if length > end:
+            break
+    return kept
 
 
 def _continued(text: str, prefill: str, *, begun: bool) -> str:

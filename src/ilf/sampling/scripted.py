@@ -47,6 +47,9 @@ class ScriptedSampler:
                     progress(tokens)
                 yield Completion(number, index, text[:cut], -float(tokens), tokens, "stop")
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """See `Sampler.check`; a table takes any prompt."""
+
 
 def open(model: str) -> ScriptedSampler:
     """Open a table.

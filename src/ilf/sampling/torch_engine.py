@@ -98,6 +98,10 @@ class TorchSampler:
             seen[prompt.text] += 1
         return self._run(groups, params, progress or (lambda tokens: None))
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """See `Sampler.check`."""
+        encode(self._tokenizer, prompts, params, self._context)
+
     def _run(
         self, groups: list[_Group], params: SamplingParams, progress: Callable[[int], None]
     ) -> Iterator[Completion]:

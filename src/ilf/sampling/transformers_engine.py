@@ -56,6 +56,10 @@ class TransformersSampler:
         ids = encode(self._tokenizer, prompts, params, self._context)
         return self._sample(ids, params, progress or (lambda tokens: None))
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """See `Sampler.check`."""
+        encode(self._tokenizer, prompts, params, self._context)
+
     def _sample(
         self, ids: list[list[int]], params: SamplingParams, progress: Callable[[int], None]
     ) -> Iterator[Completion]:

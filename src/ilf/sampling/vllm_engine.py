@@ -65,6 +65,10 @@ class VLLMSampler:
         ids = encode(self._tokenizer, prompts, params, self._context)
         return self._sample(prompts, ids, params, progress or (lambda tokens: None))
 
+    def check(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
+        """See `Sampler.check`."""
+        encode(self._tokenizer, prompts, params, self._context)
+
     def _sample(
         self,
         prompts: Sequence[Prompt],

@@ -8,10 +8,11 @@ for verdict in verify({task.task_id: task}, programs, limits=Limits(cpu_seconds=
 from ilf.errors import SandboxFailure, SandboxUnavailable
 from ilf.sandbox.isolation import Isolation, probe
 from ilf.sandbox.limits import Limits
-from ilf.sandbox.selfcheck import self_check
+from ilf.sandbox.selfcheck import RECENT, self_check
 from ilf.sandbox.verify import Evaluation, Verifier, verify, verify_async
 
 __all__ = [
+    "RECENT",
     "Evaluation",
     "Isolation",
     "Limits",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ilf.errors import SandboxFailure
 from ilf.records import Program, Task
 from ilf.sandbox.limits import Limits
@@ -33,15 +35,28 @@ ESCAPES: tuple[tuple[str, str, str], ...] = (
     ("other processes", "import os\ndef add(a, b):\n    os.listdir('/proc/1')\n    return a + b\n", "error"),
 )
 
+RECENT = 600.0
+"""Seconds for which the steps of one process believe what an earlier one's check showed."""
+_passed: dict[bool, float] = {}
+"""Whether isolation was switched off → when all verdicts were last right, on the monotonic clock."""
 
-def self_check(*, unsafe: bool = False) -> int:
+
+def self_check(*, unsafe: bool = False, within: float = 0.0) -> int:
     """Run programs whose verdicts are known; the number that was right, which is all of them.
+
+    Args:
+        unsafe: without isolation.
+        within: a check that this process made at most so many seconds ago will do; 0 makes one now. (It
+            takes seconds on a busy machine, and the steps of a run or the arms of a study follow each other.)
 
     Raises:
         SandboxFailure: a verdict is wrong; the message names the program.
         SandboxUnavailable: no isolation here, and `unsafe` is not set.
     """
     cases = PROGRAMS if unsafe else PROGRAMS + ESCAPES
+    if unsafe in _passed and time.monotonic() - _passed[unsafe] < within:
+        return len(cases)
+    _passed.pop(unsafe, None)
     with Verifier({TASK.task_id: TASK}, limits=Limits(cpu_seconds=0.25), unsafe=unsafe) as verifier:
         programs = [Program(task_id=TASK.task_id, code=code) for _, code, _ in cases]
         for (name, _, wanted), verdict in zip(cases, verifier.verify(programs), strict=True):
@@ -50,4 +65,5 @@ def self_check(*, unsafe: bool = False) -> int:
                     f"the sandbox is not to be trusted here: {name} was judged {verdict.status}, "
                     f"not {wanted} ({verdict.detail!r})"
                 )
+    _passed[unsafe] = time.monotonic()
     return len(cases)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ilf.config import checked, read_toml, with_overrides
@@ -14,7 +14,13 @@ from ilf.training.run import finetune as train
 
 
 def finetune(
-    model: str, examples: Path, out: Path, *, config: Path | None = None, overrides: Sequence[str] = ()
+    model: str,
+    examples: Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    card: Mapping[str, object] | None = None,
 ) -> FinetuneResult:
     """Fine-tune `model` on the rows of `examples` (JSONL) and write the model folder `out`.
 
@@ -24,6 +30,7 @@ def finetune(
         out: the folder to write.
         config: a TOML file of `FinetuneConfig`'s settings, or of a run (its `[finetune]` section counts).
         overrides: `key=value`, keys of `FinetuneConfig`.
+        card: said in the model card besides, by heading.
 
     Raises:
         UserError: one line naming the file, the row or the key.
@@ -33,6 +40,6 @@ def finetune(
         FinetuneConfig, with_overrides(raw.get("finetune", raw), overrides), str(config or "--set")
     )
     rows = read_jsonl(examples, Example)
-    result = train(model, rows, out, settings, card={"Examples file": examples.name}, say=say)
+    result = train(model, rows, out, settings, card={"Examples file": examples.name, **(card or {})}, say=say)
     say(f"{out}: {result.steps:,} steps, loss {result.first_loss:.3f} to {result.final_loss:.3f}")
     return result
