@@ -341,7 +341,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_sample(tmp_path, fake
     monkeypatch.setattr(ScriptedSampler, "sample", lambda *_: pytest.fail("sampled"))
     usage = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 10**3)
     monkeypatch.setattr(runfolder.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"sampling 1-programs.jsonl needs .* GB of disk"):
+    with pytest.raises(DataError, match=r"sampling 1-programs.jsonl needs .* MB of disk"):
         run(world(tmp_path), tmp_path / "run")
 
 

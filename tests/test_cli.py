@@ -343,12 +343,26 @@ def test_a_full_disk_is_one_line(tmp_path):
     ]
     write(tmp_path / "tasks.jsonl", *[t.to_json() for t in found])
     write(tmp_path / "script.jsonl", {"contains": "", "completions": ["x = 1\n" * 400]})
-    small = ["bwrap", "--dev-bind", "/", "/", "--size", "200000", "--tmpfs", "/mnt"]
+    small = ["bwrap", "--dev-bind", "/", "/", "--size", "2000000", "--tmpfs", "/mnt"]
     command = [*ILF, "sample", "--engine", "scripted", "--model", str(tmp_path / "script.jsonl"), "-n", "2"]
-    answer = subprocess.run(
-        [*small, *command, "--tasks", str(tmp_path / "tasks.jsonl"), "--out", "/mnt/p.jsonl"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ILF_CACHE": str(tmp_path / "cache")},
-    )
-    refused((answer.returncode, answer.stdout, answer.stderr), "No space left on device", "kept")
+    # Answers longer than their tokens let expect, so that it is full in the middle; then an honest estimate.
+    for tokens, said in (
+        ("1", ("No space left on device", "kept")),
+        ("512", ("needs 6.1 MB of disk, 2.0 MB are free",)),
+    ):
+        answer = subprocess.run(
+            [
+                *small,
+                *command,
+                "--tasks",
+                str(tmp_path / "tasks.jsonl"),
+                "--out",
+                "/mnt/p.jsonl",
+                "--max-tokens",
+                tokens,
+            ],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "ILF_CACHE": str(tmp_path / "cache")},
+        )
+        refused((answer.returncode, answer.stdout, answer.stderr), *said)

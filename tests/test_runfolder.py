@@ -143,5 +143,5 @@ def test_keys_differ_with_every_part():
 
 def test_a_full_disk_is_noticed_before_work_starts(tmp_path):
     require_disk(tmp_path / "not" / "there", 1, "a model")
-    with pytest.raises(DataError, match=r"a model needs 1000000000\.0 GB of disk"):
+    with pytest.raises(DataError, match=r"a model needs 1,000,000,000\.0 GB of disk"):
         require_disk(tmp_path, 10**18, "a model")
