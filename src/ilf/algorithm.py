@@ -524,7 +524,8 @@ def _evaluate(
         import json
 
         write_text(files.evaluation, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        step.counts = {"tasks": len(tasks), "samples": len(tasks) * asked.sampling.n * len(arms)}
+        written = [p for arm in arms for p in read_jsonl(files.evaluation_programs(arm), Program)]
+        step.counts = {"tasks": len(tasks), **_sample_counts(written)}
         if config.engine.name != "scripted":
             from ilf.training import write_card
 

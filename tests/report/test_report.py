@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import random
 import re
 from html.parser import HTMLParser
 
@@ -184,6 +185,16 @@ def test_ten_thousand_tasks_stay_under_the_limit():
     assert len(packed) <= limit and "5,000 unchanged tasks" in told
     packed, told = page.pack(items, limit=60_000)
     assert len(packed) <= 60_000 and told
+
+
+def test_a_limit_holds_where_the_first_tasks_are_the_longest():
+    noise = random.Random(0)
+    items = [
+        Item(str(i), "".join(noise.choices("0123456789abcdef", k=4_000 if i < 20 else 10)))
+        for i in range(200)
+    ]
+    packed, told = page.pack(items, limit=30_000)
+    assert len(packed) <= 30_000 and "only the first" in told
 
 
 def test_a_loss_is_called_a_loss(tmp_path, make_run):

@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from ilf.config import starter_path
-from ilf.errors import ConfigError, RunFolderError, UserError
+from ilf.errors import ConfigError, LeakError, RunFolderError, UserError
 from ilf.metrics import per_task
 from ilf.records import Example, Feedback, read_jsonl
 from ilf.report.command import report
-from ilf.runfolder import RunFolder
+from ilf.runfolder import RunFolder, StepState
+from ilf.steps import Model
 from ilf.study.command import rebuild, study
 from ilf.study.config import load_study
-from ilf.study.results import read_results
+from ilf.study.document import _provenance
+from ilf.study.lab import Lab
+from ilf.study.results import Results, read_results
 
 
 def results_of(folder):
@@ -111,6 +114,63 @@ def test_transfer_is_measured_on_the_other_source(finished):
         "more/t3",
     ]
     assert "Transfer to" in (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_arm_gets_its_best_temperature_and_transfer(finished):
+    rows = {r.arm.name: r.seeds[0] for r in results_of(finished).arms if r.seeds}
+    assert {"ilf", "select-nearest", "gate-shown", "size-50"} <= rows.keys()
+    assert all(row.best is not None and len(row.also) == 1 for row in rows.values())
+    table = (finished / "report-files/tables/temperature.csv").read_text(encoding="utf-8")
+    assert "select nearest," in table and "gate: the shown test," in table
+
+
+def test_arms_of_other_groups_can_be_measured_at_one_temperature_only(world):
+    out = world.parent / "out"
+    study(world, out, ['arms=["zero-shot", "ilf", "select-nearest"]', "everywhere=false"])
+    assert arm(out, "select-nearest").seeds[0].best is None
+    assert arm(out, "ilf").seeds[0].best is not None
+
+
+def test_arms_are_reported_at_the_papers_temperature_whatever_the_run_samples_at(world):
+    shipped = load_study(starter_path().parent / "study-starter.toml")
+    assert (shipped.run.sampling.temperature, shipped.run.evaluation.sampling.temperature) == (0.4, 0.8)
+    other = load_study(world, ["report_at=0.3"]).run
+    assert (other.evaluation.sampling.temperature, other.sampling.temperature) == (0.3, 0.8)
+    with pytest.raises(ConfigError, match=r"temperature: 0.4, but arms are measured at report_at = 0.8"):
+        load_study(world, ["run.evaluation.sampling.temperature=0.4"])
+
+
+def test_transfer_to_tasks_of_the_training_splits_is_refused_at_once(world):
+    with pytest.raises(LeakError, match="tasks.jsonl .also. shares"):
+        study(world, world.parent / "out", FEW, also=[f"{world.parent}/tasks.jsonl"])
+    assert not (world.parent / "out").exists()
+
+
+def test_weights_that_a_final_arm_shares_are_not_deleted(world):
+    lab = Lab(load_study(world), 0, world.parent, None)
+    shared, own = (Model(str(lab.path / "models" / name), name, None) for name in ("shared", "own"))
+    for model in (shared, own):
+        Path(model.ref).mkdir(parents=True)
+        (Path(model.ref) / "model.safetensors").touch()
+    lab.keep(shared)
+    lab.forget(shared)
+    lab.forget(own)
+    assert [path.parent.name for path in lab.path.glob("models/*/*.safetensors")] == ["shared"]
+
+
+def test_the_cost_counts_sampled_and_trained_tokens_apart(finished):
+    manifest = RunFolder(finished).read_manifest()
+    manifest.steps = {
+        "samples": StepState(key="a", seconds=10, counts={"samples": 4, "tokens": 100}),
+        "model": StepState(key="b", seconds=20, counts={"examples": 2, "tokens": 1000}),
+    }
+    manifest.partial_seconds = {"next": 5.0}
+    folder = finished.parent / "cost"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    rows = dict(_provenance(folder, Results(name="x", temperature=0.8, ks=[1], split="test")))
+    assert rows["Wall-clock time"] == "35 s (0.01 h)"
+    assert (rows["Tokens sampled"], rows["Tokens fine-tuned on"]) == ("100", "1,000")
 
 
 def test_the_run_inside_is_a_run(finished):

@@ -206,6 +206,38 @@ def test_the_size_slope_is_the_regressions():
     assert [x for x, _ in curve.points] == sizes
 
 
+def test_a_size_is_one_point_whatever_each_seed_calls_it():
+    row = measured("size-100", [2, 4], [4, 6])
+    row.seeds[0].items, row.seeds[1].items = 30, 32
+    curve = statistics.size_curve(results(measured("zero-shot", [1, 1], [1, 1]), row), 1)
+    assert [(x, e.value) for x, e in curve.points] == [(0, pytest.approx(0.1)), (31, pytest.approx(0.4))]
+
+
+def test_gates_are_pooled_over_seeds():
+    rows = []
+    for shown in (2, 6):
+        counts = [
+            TaskCounts(task_id=str(i), n=10, passed=1, shown_passed=shown, hidden_passed=1) for i in range(2)
+        ]
+        rows.append(evaluate(counts, split="test", temperature=0.8, n=10, ks=(1, 10)))
+    found = statistics.averaged(rows)
+    assert found.shown_pass_at_1.value == pytest.approx(0.4)
+    assert found.hidden_pass_at_1.value == pytest.approx(0.1)
+    assert found.only_shown == 2 * (2 - 1) + 2 * (6 - 1)
+    assert statistics.averaged(rows[:1]) == rows[0]
+
+
+def test_items_on_one_task_are_not_independent():
+    def item(task_id, passed):
+        return ItemResult(
+            task_id=task_id, author=None, source="human", seconds=None, words=1, tags=("logic",), tagged=True,
+            bugs=1, counted=True, n=4, passed=passed,
+        )  # fmt: skip
+
+    once = [item("a", 0), item("b", 2), item("c", 4)]
+    assert statistics.pass_rate(once * 3) == statistics.pass_rate(once)
+
+
 def test_a_flat_size_curve_tells_nothing():
     arms = [measured("zero-shot", [1, 2, 3])]
     for size in (10, 20):

@@ -72,8 +72,11 @@ def pack(items: list[Item], limit: int = LIMIT) -> tuple[str, str]:
     packed = _packed(rows)
     if len(packed) <= limit:
         return packed, "To keep this file small, the models' programs are left out; the run folder has them."
-    kept = rows[: int(len(rows) * limit / len(packed) * 0.95)]
-    return _packed(kept), f"To keep this file small, only the first {len(kept):,} tasks are shown."
+    kept = rows
+    while len(packed) > limit and kept:
+        kept = kept[: int(len(kept) * limit / len(packed) * 0.95)]
+        packed = _packed(kept)
+    return packed, f"To keep this file small, only the first {len(kept):,} tasks are shown."
 
 
 def _packed(rows: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""`ilf study`: measure every arm with every seed, and write the report as it grows."""
+"""`ilf study`: measure every arm with every seed, keep the numbers as they come, and write the report."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ilf.errors import DataError, ModelError, RunFolderError, TrainingError
 from ilf.progress import say
 from ilf.records import Refinement
 from ilf.runfolder import Manifest, RunFolder, State, write_text
+from ilf.steps import refuse_leaks
 from ilf.study.bugs import item_results
 from ilf.study.config import StudyConfig, dump_study, load_study
 from ilf.study.lab import Lab, Skip
@@ -91,11 +92,13 @@ def _check_sources(settings: StudyConfig) -> None:
     from ilf.tasks import load_tasks, select
 
     tasks = load_source(settings.run)
-    load_splits(settings.run, tasks)
+    splits = load_splits(settings.run, tasks)
     if settings.validation.ids is not None:
         select(tasks, settings.validation.ids, key="validation.ids")
+    taught = [task.task_id for name in ("refine", "train") for task in splits[name]]
     for source in settings.also:
-        load_tasks(source)
+        elsewhere = [task.task_id for task in load_tasks(source)]
+        refuse_leaks(elsewhere, {f"the refine and train splits, which {source} (also) shares": taught})
 
 
 def _manifest(settings: StudyConfig, folder: RunFolder) -> Manifest:

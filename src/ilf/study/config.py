@@ -70,8 +70,15 @@ class StudyConfig(_Section):
     """Names of arms; empty means all of `groups`."""
     groups: tuple[str, ...] = GROUPS
     """Families of arms: final, selection, gate, size; all of them by default."""
+    report_at: float = Field(default=0.8, ge=0)
+    """Temperature at which every arm is measured on the test tasks, the paper's by default. It takes the
+    place of the run's `evaluation.sampling.temperature`."""
     temperatures: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    """Each arm's best one is chosen on the validation tasks; empty reports the run's temperature alone."""
+    """Among these and `report_at` each arm's best one is chosen on the validation tasks; empty leaves this
+    out."""
+    everywhere: bool = True
+    """Best temperatures, transfer, KL and sweeps for every arm; false: for those of group `final` alone, and
+    the others are measured on the test tasks at `report_at` only."""
     sizes: tuple[int, ...] = ()
     """Numbers of feedback items for the size curve; empty means a quarter, a half and all."""
     also: tuple[str, ...] = ()
@@ -130,6 +137,10 @@ class StudyConfig(_Section):
         own = {arm.name for arm in self.arm}
         return [arm for arm in known.values() if arm.group in self.groups or arm.name in own]
 
+    def in_full(self, arm: Arm) -> bool:
+        """Whether an arm gets its best temperature, transfer, KL and sweep."""
+        return self.everywhere or arm.group == "final"
+
     def for_seed(self, seed: int) -> RunConfig:
         """The run of one seed."""
         name = self.run.name if len(self.seeds) == 1 else f"{self.run.name}-seed-{seed}"
@@ -151,6 +162,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     settings = raw.pop("run", {})
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: run: a table was expected")
+    own = _temperature_of(settings)
     if base is not None:
         settings = _merged(read_toml(_beside(path, str(base))), settings)
     if not settings:
@@ -163,7 +175,25 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     except ValidationError as error:
         raise ConfigError(f"{path}: {explain(error, StudyConfig)}") from None
     study.declared()
-    return study
+    if own is not None and own != study.report_at:
+        raise ConfigError(
+            f"{path}: run.evaluation.sampling.temperature: {own}, but arms are measured at report_at = "
+            f"{study.report_at}: set report_at instead"
+        )
+    return study.model_copy(update={"run": _measured_at(run, study.report_at)})
+
+
+def _temperature_of(settings: Any) -> Any:
+    """The evaluation's temperature in a run's raw settings, where they name one."""
+    for key in ("evaluation", "sampling", "temperature"):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _measured_at(run: RunConfig, temperature: float) -> RunConfig:
+    """The run, evaluated at another temperature."""
+    sampling = run.evaluation.sampling.model_copy(update={"temperature": temperature})
+    return run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"sampling": sampling})})
 
 
 def _beside(path: Path, base: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ilf.metrics import Comparison, Estimate
+from ilf.metrics import Comparison, Estimate, Evaluation
 from ilf.records import Feedback, Program, Refinement, Verdict, read_jsonl
 from ilf.report import figures, items, parts
 from ilf.report.content import Document, Figure, Item, Section
@@ -64,12 +64,13 @@ def claim(results: Results) -> str:
 
 def sharpening(results: Results) -> dict[str, str]:
     """Arm name → what its difference from zero-shot is."""
-    at_best = {
-        r.arm.name: c for r, c in statistics.against(results, "zero-shot", results.ks[0], which="best")
-    }
+    zero, k = results.arm("zero-shot"), results.ks[0]
+    if zero is None:
+        return {}
     return {
-        r.arm.name: statistics.call(c, at_best.get(r.arm.name))
-        for r, c in statistics.against(results, "zero-shot", results.ks[0])
+        r.arm.name: statistics.call(found, statistics.contrast(zero, r, k, "best"))
+        for r in results.arms
+        if r.arm.name != "zero-shot" and (found := statistics.contrast(zero, r, k)) is not None
     }
 
 
@@ -106,11 +107,20 @@ def _final(results: Results) -> Section:
         section.parts.append(
             tables.contrast_table("against-ilf", "Every alternative against ILF.", alternatives)
         )
-    at = {r.arm.label: r.seeds[0].test for r in results.arms if r.arm.group == "final" and r.seeds}
+    at = _of_group(results, "final")
     if at:
         section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", at, first="method"))
     section.parts.append(tables.table_1(results))
     return section
+
+
+def _of_group(results: Results, group: str) -> dict[str, Evaluation]:
+    """Label → evaluation over the seeds, of a group's arms."""
+    return {
+        r.arm.label: statistics.averaged(list(statistics.evaluations(r).values()))
+        for r in results.arms
+        if r.arm.group == group and r.seeds
+    }
 
 
 def _temperature(results: Results) -> Section | None:
@@ -125,7 +135,8 @@ def _temperature(results: Results) -> Section | None:
     if figures.available():
         series: dict[str, list[tuple[float, Estimate]]] = {}
         chosen = [r for r in results.arms if r.arm.group == "final" and r.seeds and r.seeds[0].validation]
-        for result in chosen[: len(figures.SERIES)]:
+        drawn = chosen[: len(figures.SERIES)]
+        for result in drawn:
             points = []
             for t in sorted(result.seeds[0].validation, key=float):
                 e = statistics.pooled([row.validation[t] for row in result.seeds if t in row.validation], 1)
@@ -134,9 +145,10 @@ def _temperature(results: Results) -> Section | None:
             series[result.arm.label] = points
         drawing = figures.curves({"pass@1, validation": series}, "temperature")
         told = "pass@1 on validation tasks against temperature for " + ", ".join(series)
-        section.parts.append(
-            Figure("temperatures", "pass@1 by temperature.", "On the validation tasks.", drawing, told)
-        )
+        caption = "On the validation tasks."
+        if len(drawn) < len(chosen):
+            caption += f" The first {len(drawn)} of {len(chosen)} methods; the table above has all."
+        section.parts.append(Figure("temperatures", "pass@1 by temperature.", caption, drawing, told))
     return section
 
 
@@ -293,10 +305,9 @@ def _choices(results: Results) -> Section | None:
         ("selection", "select-random", "How one passing refinement a task is chosen."),
         ("gate", "gate-all", "Which tests a refinement must pass."),
     ):
-        found = {r.arm.label: r for r in results.arms if r.arm.group == group and r.seeds}
-        if not found:
+        at = _of_group(results, group)
+        if not at:
             continue
-        at = {label: r.seeds[0].test for label, r in found.items()}
         section.parts.append(
             parts.evaluation_table(group, title, at, first="choice", note=tables.left_out(results, group))
         )
@@ -328,20 +339,24 @@ def _sweep(results: Results) -> Section | None:
 
 
 def _items(folder: Path, results: Results) -> list[Item]:
-    """Tasks of the first seed with what each final arm's model writes."""
+    """Tasks of the first seed with what each arm's model writes; arms that share a model stand together."""
     if not results.seeds:
         return []
     run = load_run(folder / f"seed-{results.seeds[0].seed}" / "run")
-    written = {}
+    sharing: dict[str, list[ArmResult]] = {}
     for result in results.arms:
-        if result.arm.group == "final" and result.seeds:
-            pair = _written(folder, result)
-            if pair is not None:
-                written[result.arm.label] = pair
+        if result.seeds:
+            sharing.setdefault(result.seeds[0].written, []).append(result)
+    labels, written = {}, {}
+    for arms in sharing.values():
+        label = "; ".join(result.arm.label for result in arms)
+        labels |= {result.arm.name: label for result in arms}
+        pair = _written(folder, arms[0])
+        if pair is not None:
+            written[label] = pair
     last = run.rounds[-1] if run.rounds else None
     feedback: Sequence[Feedback] = last.feedback if last else []
     refinements: Sequence[Refinement] = last.refinements if last else []
-    labels = {r.arm.name: r.arm.label for r in results.arms}
     change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
     return items.build(
         run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
@@ -361,15 +376,11 @@ def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
     manifest = RunFolder(folder).read_manifest()
     rows = [("Study folder", folder.name), ("Seeds", ", ".join(str(s.seed) for s in results.seeds))]
     rows += parts.manifest_rows(manifest)
-    seconds = sum(s.seconds for s in manifest.steps.values()) if manifest else 0.0
-    samples = sum(s.counts.get("samples", 0) for s in manifest.steps.values()) if manifest else 0.0
-    tokens = sum(s.counts.get("tokens", 0) for s in manifest.steps.values()) if manifest else 0.0
+    manifests = [manifest]
     for shared in results.seeds:
         run = RunFolder(folder / f"seed-{shared.seed}" / "run").read_manifest()
+        manifests.append(run)
         if run is not None:
-            seconds += sum(s.seconds for s in run.steps.values())
-            samples += sum(s.counts.get("samples", 0) for s in run.steps.values())
-            tokens += sum(s.counts.get("tokens", 0) for s in run.steps.values())
             rows.append((f"Seed {shared.seed}: tasks (sha256)", run.tasks_hash or "unknown"))
         files = RunFolder(folder / f"seed-{shared.seed}" / "run").round(1)
         rows += [
@@ -380,10 +391,16 @@ def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
     everything = tables.items_of(results)
     minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
     spent = f", {sum(minutes):,.0f} annotator minutes" if minutes else ", not timed"
+    done = [step for found in manifests if found for step in found.steps.values()]
+    seconds = sum(step.seconds for step in done)
+    seconds += sum(sum(found.partial_seconds.values()) for found in manifests if found)
+    sampled = [step.counts for step in done if "samples" in step.counts]
+    trained = [step.counts for step in done if "samples" not in step.counts]
     rows += [
         ("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"),
-        ("Programs sampled", f"{samples:,.0f}"),
-        ("Tokens sampled", f"{tokens:,.0f}"),
+        ("Programs sampled", f"{sum(counts['samples'] for counts in sampled):,.0f}"),
+        ("Tokens sampled", f"{sum(counts.get('tokens', 0) for counts in sampled):,.0f}"),
+        ("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"),
         ("Feedback", f"{len(everything)} items{spent}"),
     ]
     for result in results.arms:

@@ -56,6 +56,7 @@ class Lab:
         self._state = state
         self.models = Models(self.config.engine, self.config.prompts.style)
         self.problem: str | None = None
+        self._kept: set[str] = set()
 
     def run(self) -> None:
         """The run that everything else stands on. Where it cannot fine-tune, its first steps still serve."""
@@ -297,11 +298,15 @@ class Lab:
                 found = None
         return self.models.get(out) if found is None else Model(str(out), found, again)
 
+    def keep(self, model: Model) -> None:
+        """Spare a model from `forget`: arms with equal examples share one."""
+        self._kept.add(model.ref)
+
     def forget(self, model: Model) -> None:
         """Delete a fine-tuned model's weights; their hash stays, so its samples stay known as its own."""
         folder = Path(model.ref)
         weights = list(folder.glob("*.safetensors"))
-        if folder.parent == self.path / "models" and weights:
+        if folder.parent == self.path / "models" and weights and model.ref not in self._kept:
             self.models.close()
             write_text(folder / _FORGOTTEN, model.hash)
             for file in weights:

@@ -55,8 +55,12 @@ def samples(lab: Lab, model: Model, tasks: Sequence[Task], split: str, sampling:
                 {task.task_id: task for task in tasks}, programs, files.verdicts, lab.config.verify,
                 max_sandbox_errors=lab.config.max_sandbox_errors,
             )  # fmt: skip
-            step.counts = {"samples": len(programs), "tokens": sum(p.tokens or 0 for p in programs)}
+            step.counts = _cost(programs)
     return files
+
+
+def _cost(programs: Sequence[Program]) -> dict[str, float]:
+    return {"samples": len(programs), "tokens": sum(p.tokens or 0 for p in programs)}
 
 
 def _file_name(split: str) -> str:
@@ -116,12 +120,14 @@ def measure(lab: Lab, arm: Arm) -> SeedResult:
         trials=trials,
         effective_samples=_effective_samples(lab, arm, rows),
     )
-    if arm.group == "final":
+    if lab.study.in_full(arm):
         _temperatures(lab, model, result)
         for source in lab.study.also:
             result.also[source] = _elsewhere(lab, model, source, rows)
         if arm.trains and lab.has_weights:
             result.kl = kl(lab, model)
+    if arm.group == "final":
+        lab.keep(model)
     elif lab.study.keep_models == "final":
         lab.forget(model)
     return result
@@ -135,7 +141,7 @@ def _sweep(lab: Lab, arm: Arm, rows: Sequence[Example], base: FinetuneConfig) ->
     """Every combination of the sweep's settings, measured on the validation tasks; the best is marked."""
     asked = lab.study.sweep
     axes = {name: values for name, values in asked.model_dump().items() if values}
-    if not axes or arm.group != "final":
+    if not axes or not lab.study.in_full(arm):
         return []
     if not lab.validation:
         raise Skip(
@@ -346,10 +352,11 @@ def _texts(
         sampling=sampling.model_dump(),
     ) as step:  # fmt: skip
         if step.todo:
-            steps.sample_programs(
+            written = steps.sample_programs(
                 model.open, model.hash, tasks, sampling, out, seed=lab.seed,
                 style=lab.config.prompts.style, what="KL",
             )  # fmt: skip
+            step.counts = _cost(written)
     by_id = {task.task_id: task for task in tasks}
     rows = read_jsonl(out, Program)
     return [(p.task_id, (lab.prompter.program(by_id[p.task_id]).text, p.completion or "")) for p in rows]

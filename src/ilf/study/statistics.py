@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ilf.metrics import Comparison, Estimate, Evaluation, bootstrap, compare, per_task, with_holm
+from ilf.metrics import (
+    Comparison,
+    Estimate,
+    Evaluation,
+    TaskCounts,
+    bootstrap,
+    compare,
+    per_task,
+    with_holm,
+)
 from ilf.study.results import ArmResult, ItemResult, Results, SeedResult
 
 Which = Literal["test", "best"]
@@ -34,6 +43,30 @@ def pooled(found: Sequence[Evaluation], k: int | None) -> Estimate | None:
 def rate(result: ArmResult | None, k: int | None, which: Which = "test") -> Estimate | None:
     """pass@k of an arm over its seeds."""
     return None if result is None else pooled(list(evaluations(result, which).values()), k)
+
+
+def averaged(found: Sequence[Evaluation]) -> Evaluation:
+    """An arm's evaluations over its seeds as one: rates pooled as by `pooled`, counts of samples added up."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    return first.model_copy(
+        update={
+            "pass_at": {k: e for k in first.pass_at if (e := pooled(found, k)) is not None},
+            "solved": pooled(found, None),
+            "shown_pass_at_1": _gate(found, lambda task: task.shown_passed),
+            "hidden_pass_at_1": _gate(found, lambda task: task.hidden_passed),
+            "only_shown": sum(evaluation.only_shown for evaluation in found),
+            "unscored": sum(evaluation.unscored for evaluation in found),
+            "refused": {k: reason for evaluation in found for k, reason in evaluation.refused.items()},
+        }
+    )
+
+
+def _gate(found: Sequence[Evaluation], passed: Callable[[TaskCounts], int | None]) -> Estimate | None:
+    rates = [{t.task_id: c / t.n for t in e.tasks if (c := passed(t)) is not None and t.n} for e in found]
+    ids = [task_id for task_id in rates[0] if all(task_id in row for row in rates)]
+    return bootstrap([[row[task_id] for task_id in ids] for row in rates], unit=True) if ids else None
 
 
 def contrast(a: ArmResult, b: ArmResult, k: int | None, which: Which = "test") -> Comparison | None:
@@ -87,7 +120,8 @@ class SizeCurve:
     """pass@k against the number of feedback items."""
 
     points: list[tuple[float, Estimate]]
-    """(items, rate), by items; 0 items is the untuned model."""
+    """(items, rate), by items; 0 items is the untuned model. Where seeds have unlike numbers of items, an
+    arm's is their mean."""
     slope: Estimate | None
     """Points of pass@k (0 to 1) an item, by a straight line through the points, interval over tasks."""
 
@@ -115,24 +149,20 @@ def size_feedback(results: Results) -> list[str]:
 
 def size_curve(results: Results, k: int, feedback: str = "people") -> SizeCurve:
     """The size arms on one kind of feedback, and zero-shot; seeds averaged."""
-    by_items: dict[int, list[Evaluation]] = {}
+    by_items: dict[float, list[Evaluation]] = {}
     zero = results.arm("zero-shot")
     if zero is not None:
-        by_items[0] = list(evaluations(zero).values())
+        by_items[0.0] = list(evaluations(zero).values())
     for result in results.arms:
         if result.arm.group == "size" and result.arm.feedback == feedback:
-            for row in result.seeds:
-                if row.items is not None:
-                    by_items.setdefault(row.items, []).append(row.test)
-    points = [
-        (float(items), e) for items in sorted(by_items) if (e := pooled(by_items[items], k)) is not None
-    ]
-    return SizeCurve(
-        points, _slope({items: by_items[items] for items in map(int, (x for x, _ in points))}, k)
-    )
+            items = mean_of(result.seeds, lambda row: None if row.items is None else float(row.items))
+            if items is not None:
+                by_items.setdefault(items, []).extend(evaluations(result).values())
+    points = [(items, e) for items in sorted(by_items) if (e := pooled(by_items[items], k)) is not None]
+    return SizeCurve(points, _slope({items: by_items[items] for items, _ in points}, k))
 
 
-def _slope(by_items: dict[int, list[Evaluation]], k: int) -> Estimate | None:
+def _slope(by_items: dict[float, list[Evaluation]], k: int) -> Estimate | None:
     if len(by_items) < 3:
         return None
     sizes = sorted(by_items)
@@ -162,15 +192,21 @@ def by_bugs(items: Sequence[ItemResult], most: int = 5) -> dict[int, list[ItemRe
 
 
 def pass_rate(items: Sequence[ItemResult]) -> Estimate | None:
-    """Share of the refinements that pass, a mean over items with its interval."""
-    rates = [item.passed / item.n for item in items if item.n]
-    return bootstrap(rates, unit=True) if rates else None
+    """Share of the refinements that pass, a mean over tasks with its interval over tasks."""
+    return _over_tasks([(item.task_id, item.passed / item.n) for item in items if item.n])
 
 
 def solved_share(items: Sequence[ItemResult]) -> Estimate | None:
-    """Share of the items with at least one refinement that passes."""
-    found = [float(item.passed > 0) for item in items if item.n]
-    return bootstrap(found, unit=True) if found else None
+    """Share of the items with at least one refinement that passes, a mean over tasks."""
+    return _over_tasks([(item.task_id, float(item.passed > 0)) for item in items if item.n])
+
+
+def _over_tasks(found: Sequence[tuple[str, float]]) -> Estimate | None:
+    """Mean over tasks: items of several seeds on one task are not independent of each other."""
+    by_task: dict[str, list[float]] = {}
+    for task_id, value in found:
+        by_task.setdefault(task_id, []).append(value)
+    return bootstrap([sum(v) / len(v) for v in by_task.values()], unit=True) if found else None
 
 
 def grouped(

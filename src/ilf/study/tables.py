@@ -89,7 +89,12 @@ def left_out(results: Results, group: str) -> str:
         if result.arm.group == group and not result.seeds:
             reasons.setdefault(result.skipped or "not measured yet", []).append(result.arm.label)
     told = [f"{'; '.join(labels)}: {reason}." for reason, labels in reasons.items()]
-    return " ".join(["Left out:", *told]) if told else ""
+    partly = [
+        f"{r.arm.label} has {len(r.seeds)} of {len(results.seeds)} seeds: {r.skipped}."
+        for r in results.arms
+        if r.arm.group == group and r.seeds and r.skipped
+    ]
+    return " ".join([*(["Left out:", *told] if told else []), *partly])
 
 
 def table_4(results: Results) -> Table:
@@ -211,14 +216,21 @@ def table_6(items: Sequence[ItemResult], written: Sequence[str]) -> Table:
 
 
 def temperature_table(results: Results, calls: dict[str, str]) -> Table:
-    """Every final arm at the run's temperature and at its own best."""
+    """Every arm at the study's temperature and at its own best.
+
+    Args:
+        results: the study's.
+        calls: arm name → what its difference from zero-shot is.
+    """
     rows: list[list[Cell]] = []
-    at_best = {r.arm.name: c for r, c in statistics.against(results, "zero-shot", 1, which="best")}
-    at_run = {r.arm.name: c for r, c in statistics.against(results, "zero-shot", 1)}
+    k, zero = results.ks[0], results.arm("zero-shot")
     for result in results.arms:
-        if result.arm.group != "final" or not result.seeds:
+        if not any(row.best is not None for row in result.seeds):
             continue
         name = result.arm.name
+        base = zero if name != "zero-shot" else None
+        at_run = statistics.contrast(base, result, k) if base else None
+        at_best = statistics.contrast(base, result, k, "best") if base else None
         chosen = ", ".join(
             dict.fromkeys(
                 f"{row.best_temperature:g}" for row in result.seeds if row.best_temperature is not None
@@ -227,20 +239,20 @@ def temperature_table(results: Results, calls: dict[str, str]) -> Table:
         rows.append(
             [
                 result.arm.label,
-                statistics.rate(result, 1),
-                at_run[name].difference if name in at_run else None,
+                statistics.rate(result, k),
+                at_run.difference if at_run else None,
                 chosen or "–",
-                statistics.rate(result, 1, "best"),
-                at_best[name].difference if name in at_best else None,
+                statistics.rate(result, k, "best"),
+                at_best.difference if at_best else None,
                 calls.get(name, "–"),
             ]
         )
     columns = [
         Column("method"),
-        Column(f"pass@1 at {results.temperature:g}", "percent"),
+        Column(f"pass@{k} at {results.temperature:g}", "percent"),
         Column("over zero-shot", "points"),
         Column("best temperature"),
-        Column("pass@1 there", "percent"),
+        Column(f"pass@{k} there", "percent"),
         Column("over zero-shot at its best", "points"),
         Column("so it is"),
     ]
@@ -248,7 +260,8 @@ def temperature_table(results: Results, calls: dict[str, str]) -> Table:
     note = (
         f"The best temperature is chosen on {count} validation tasks, for zero-shot too. A gain that is "
         f"there at {results.temperature:g} and not between the best temperatures is sharpening: the model "
-        "repeats more surely what it knew."
+        "repeats more surely what it knew. The last column goes by each row's own 95% intervals, which are "
+        "not corrected for the number of rows."
     )
     return Table("temperature", "Sharpening or learning?", columns, rows, note)
 
@@ -258,8 +271,8 @@ def kl_table(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for result in results.arms:
         for row in result.seeds:
-            measured = row.kl is not None or row.effective_samples is not None
-            if measured and result.arm.group == "final":
+            weighed = row.effective_samples is not None and result.arm.group == "final"
+            if row.kl is not None or weighed:
                 label = result.arm.label + (f", seed {row.seed}" if len(results.seeds) > 1 else "")
                 rows.append(
                     [
@@ -377,7 +390,7 @@ def sweep_table(results: Results) -> Table:
 
 
 def transfer_table(results: Results, source: str) -> Table:
-    """Every final arm on another task source."""
+    """Every arm on another task source."""
     rows: list[list[Cell]] = []
     for result in results.arms:
         found = [row.also[source] for row in result.seeds if source in row.also]
