@@ -61,6 +61,15 @@ def test_it_is_one_file_without_the_network(run_folder):
     assert len(ids) == len(set(ids))
 
 
+def test_paper_is_light_whatever_the_screen_is(run_folder):
+    html = report([run_folder]).read_text(encoding="utf-8")
+    dark, printed = (html.split(start)[1] for start in ('[data-theme="dark"] {', "@media print {"))
+    colours = set(re.findall(r"(--[\w-]+):", dark.split("}")[0]))
+    rule = printed.split("}")[0]
+    assert colours and colours <= set(re.findall(r"(--[\w-]+):", rule))
+    assert ":root:root, :root[data-theme]" in rule  # no weaker than the dark rules, and after them
+
+
 def test_hostile_text_stays_text(run_folder):
     html = report([run_folder]).read_text(encoding="utf-8")
     assert "alert(1)" not in html  # packed, and nowhere else
