@@ -347,7 +347,8 @@ def _items(folder: Path, results: Results) -> list[Item]:
     for result in results.arms:
         if result.seeds:
             sharing.setdefault(result.seeds[0].written, []).append(result)
-    labels, written = {}, {}
+    labels: dict[str, str] = {}
+    written = {}
     for arms in sharing.values():
         label = "; ".join(result.arm.label for result in arms)
         labels |= {result.arm.name: label for result in arms}
