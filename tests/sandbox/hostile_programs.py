@@ -12,13 +12,27 @@ TASK = Task(
     entry_point="f",
     tests=("assert f(2) == 4", "assert f(3) == 9", "assert abs(f(1.5) - 2.25) < 1e-9"),
 )
+# The same function under tests that hold a conversation with the program, one message after the other.
+TALK = Task(
+    task_id="talk",
+    description="Square a number.",
+    entry_point="f",
+    tests=(
+        "x = 2\nassert f(x) == 4",
+        "try:\n    f('a')\n    assert False\nexcept Odd:\n    pass",
+        "assert list(map(f, range(3))) == [0, 1, 4]",
+        "big = 300_000 * [1]\nassert f(len(big)) == 90_000_000_000 and size(big) == 300_000",
+    ),
+)
 RIGHT = "def f(x):\n    return x * x\n"
 
 # Squares, but only in a clean house: nothing of an earlier program may be left.
 WITNESS = """
 import builtins, os, sys, signal, socket
+TIMES = [os.stat("/tmp").st_mtime, os.stat("/tmp").st_atime]
 def f(x):
     problems = []
+    if TIMES != [0, 0]: problems.append(f"times {TIMES}")
     if os.listdir("/tmp"): problems.append(f"files {os.listdir('/tmp')}")
     if os.listdir("/dev/shm"): problems.append("shared memory")
     if (os.stat("/tmp").st_mode & 0o777) != 0o700: problems.append("mode of /tmp")
@@ -114,6 +128,13 @@ RESOURCE = [
      "os.waitpid(pids[0], 0)\n"),
     ("endless generator", "failed", "def f(x):\n    while True: yield x\n"),
     ("compiler bomb", "memory", "eval('1' + '+1' * 3_000_000)\n" + PASS),
+    ("compiler bomb of finally", "memory",
+     "def g():\n" + "".join(" " * i + "try: return 1\n" + " " * i + "finally:\n" for i in range(1, 19))
+     + " " * 19 + "x = 1\n" + PASS),
+    ("millions of answers", "error",
+     "import os\nos.ftruncate(3, 0)\ntry:\n    while True: os.write(3, b'\\n' * (1 << 20))\nexcept OSError: pass\n" + PASS),
+    ("a hole for an answer", "error", "import os\nos.ftruncate(3, 8 << 20)\nos.lseek(3, 0, 2)\n" + PASS),
+    ("a hole for printed text", "passed", "import os\nos.ftruncate(1, 8 << 20)\n" + PASS),
     ("deep parentheses", "error", "(" * 1000 + ")" * 1000 + "\n" + PASS),
     ("resource limits raised", "error",
      "import resource\nresource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)\n" + PASS),
@@ -181,6 +202,17 @@ ESCAPE = [
     ("System V shared memory", "error", "import ctypes\nassert ctypes.CDLL(None).shmget(1, 4096, 0o1666) >= 0\n" + PASS),
     ("message queue", "error", "import ctypes\nassert ctypes.CDLL(None).syscall(240, b'/q', 0o102, 0o600, None) >= 0\n" + PASS),
     ("extended attributes", "error", "import os\nos.setxattr('/tmp', 'user.note', b'x')\n" + PASS),
+    ("a socket pair of another family", "error", "import socket\nsocket.socketpair(30, socket.SOCK_STREAM)\n" + PASS),
+    ("a mark on /tmp", "error",
+     "import array, fcntl, os\nd = os.open('/tmp', os.O_RDONLY)\nfcntl.ioctl(d, 0x40086602, array.array('l', [0x40]))\n" + PASS),
+    ("a mark on /tmp by the newest call", "error",
+     "import ctypes\nb = ctypes.create_string_buffer(24)\n"
+     "assert ctypes.CDLL(None).syscall(469, -100, b'/tmp', b, 24, 0) == 0\n" + PASS),
+    ("x32 system calls", "error", "import ctypes\nassert ctypes.CDLL(None).syscall(0x40000000 + 39) > 0\n" + PASS),
+    ("links its answers into /tmp", "error", "import os\nos.link('/dev/fd/3', '/tmp/a')\n" + PASS),
+    ("opens its answers again", "error", "import os\nos.open('.', os.O_RDONLY, dir_fd=3)\n" + PASS),
+    ("raises its limits", "error",
+     "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))\n" + PASS),
     ("32-bit system calls", "killed",
      "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
      "a = ctypes.addressof(ctypes.c_char.from_buffer(m))\nctypes.CFUNCTYPE(ctypes.c_int)(a)()\n" + PASS),
@@ -326,4 +358,44 @@ POISON = [
      "import ctypes\nctypes.memset(id(7) + 24, 8, 1)\n" + PASS),
 ]  # fmt: skip
 
-GROUPS = {"resource": RESOURCE, "escape": ESCAPE, "cheating": CHEATING, "poison": POISON}
+
+def say(*messages: str) -> str:
+    """Statements that write frames to the channel of the conversation."""
+    lines = "import os, time\ndef send(b): os.write(4, len(b).to_bytes(4, 'little') + b)\n"
+    return lines + "".join(f"send({message.encode()!r})\n" for message in messages)
+
+
+LOADED = '{"v":null}'
+FORGED = '{"x":{"type":"%s","bases":["%s","BaseException"],"text":"","args":[0]}}'
+REST = "class Odd(Exception): pass\ndef size(x): return len(x)\n"
+TALKING = "def f(x):\n    if type(x) is str: raise Odd\n    return x * x\n" + REST
+LIVE = [
+    ("a right program", "passed", TALKING),
+    ("dribbles", "timeout", say() + "os.write(4, bytes([64, 66, 15, 0]))\nwhile True:\n    os.write(4, b'x')\n    time.sleep(0.02)\n"),
+    ("says half of it", "timeout", say() + "os.write(4, bytes([99, 0, 0, 0]) + b'{')\ntime.sleep(1000)\n"),
+    ("says half of it and ends", "error", say() + "os.write(4, bytes([99, 0, 0, 0]) + b'{')\nos._exit(0)\n"),
+    ("ends, a child says the rest", "error",
+     say() + "if os.fork() == 0:\n    time.sleep(0.2)\n    send(b'{\"v\":null}')\n    time.sleep(1000)\nos._exit(0)\n"),
+    ("never listens", "timeout", "import time\n" + TALKING.replace("return len(x)", "time.sleep(1000)")),
+    ("never listens to what is long", "timeout",
+     say(LOADED, '{"v":4}', *[FORGED % ("Odd", "Exception")] * 2, '{"v":0}', '{"v":1}', '{"v":4}') + "time.sleep(1000)\n"),
+    ("says too much", "error", say() + "os.write(4, b'\\xff' * 4)\nos._exit(0)\n"),
+    ("forges a report", "error",
+     say() + "os.write(4, (30).to_bytes(4, 'little') + b'D' + bytes(29))\nos._exit(0)\n"),
+    ("answers before it is asked", "failed", say(*['{"v":0}'] * 60) + "time.sleep(0.2)\nos._exit(0)\n"),
+    *(
+        (f"forges {name} for a name", "memory" if name == "MemoryError" else "error", say(LOADED, *[FORGED % (name, name)] * 9) + "time.sleep(0.2)\nos._exit(0)\n")
+        for name in ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "MemoryError", "RecursionError")
+    ),
+    ("raises what no class can be named", "error", TALKING.replace("return x * x", "raise type('A\\ud800', (Exception,), {})()")),
+    ("calls back for ever", "timeout", say(LOADED) + "while True: send(b'{\"cb\":[0,[],{}]}')\n"),
+    ("an endless iterator of long texts", "failed", TALKING.replace("return x * x", "while True: yield 'x' * 1_000_000")),
+    ("changes arguments it was not given", "failed",
+     say(LOADED, *['{"v":4,"m":[[0,[5]],[7,[1]]]}'] * 9) + "time.sleep(0.2)\nos._exit(0)\n"),
+    ("odd shapes", "failed",
+     say(LOADED, *['{"v":{"np":["<f8",[0,99999999999],""]}}', '{"v":{"nt":["A",["a","a"],[1,2]]}}',
+                   '{"v":{"D":"1E+999999999999999999"}}', '{"v":{"r":[0,1,0]}}', '{"v":{"F":[1,0]}}', '{"m":5,"v":1}',
+                   '[]', '{"v":{"s":[[]]}}', '{"v":{"h":["0",1,2,3]}}']) + "time.sleep(0.2)\nos._exit(0)\n"),
+]  # fmt: skip
+
+GROUPS = {"resource": RESOURCE, "escape": ESCAPE, "cheating": CHEATING, "poison": POISON, "live": LIVE}

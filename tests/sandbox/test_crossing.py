@@ -218,6 +218,47 @@ def test_a_functions_objects_are_never_asked_whether_they_are_equal(verdict):
     assert result.status == "failed" and "Spy" in result.error
 
 
+def test_a_class_under_tests_other_objects_are_not_asked_either(verdict):
+    reference = "class S:\n    def __init__(s): s.i = []\n    def push(s, x): s.i.append(x)\n    def pop(s): return s.i.pop()\n"
+    check = task(
+        "s = S(); s.push(5); assert s.pop() == 5",
+        "s = S(); s.push(5); assert abs(s.pop() - 5) < 1",
+        entry="S",
+        reference=reference,
+    )
+    assert verdict(check, reference).passed
+    anything = "class A:\n    __eq__ = lambda s, o: True\n    __sub__ = __abs__ = lambda s, *o: 0\n"
+    for pop in ("return A()", "return s"):
+        code = f"{anything}class S(A):\n    def push(s, x): pass\n    def pop(s): {pop}\n"
+        assert verdict(check, code).tests == (False, False)
+    money = "class M:\n    def __init__(s, x): s.x = x\n    def __eq__(s, o): return s.x == o\n    def __repr__(s): return f'M({s.x})'\n"
+    check = task("assert M(3) == 3 and M(3) != 4", "assert repr(M(3)) == 'M(3)'", entry="M", reference=money)
+    result = verdict(check, money)
+    assert result.passed, result.detail
+
+
+def test_classes_under_test_made_from_containers(verdict):
+    cache = "from collections import OrderedDict\nclass Cache(OrderedDict):\n    def put(s, k, v):\n        s[k] = v\n"
+    cache += "        while len(s) > 2: s.popitem(last=False)\n"
+    tests = (
+        "c = Cache(); c.put(1, 2); c.put(2, 3); c.put(3, 4); assert len(c) == 2 and 1 not in c and c[3] == 4",
+        "c = Cache(); c.put(1, 2); assert c == {1: 2} and c != {1: 3}",
+    )
+    check = task(*tests, entry="Cache", reference=cache)
+    result = verdict(check, cache)
+    assert result.passed, result.detail
+    assert verdict(check, cache.replace("> 2", "> 3")).tests == (False, True)
+
+
+def test_no_object_answers_for_text_or_sets(verdict):
+    duck = "class A:\n    def __getattr__(s, n): return lambda *a: True\ndef f(x): return A()\n"
+    for test in ("f('abc').startswith('ab')", "f('1').isdigit()", "f({1}).issubset({1, 2})"):
+        result = verdict(task(f"assert {test}"), duck)
+        assert result.status == "failed" and "no plain data" in result.error
+    assert verdict(task("assert f('abc').startswith('ab')"), "def f(x): return x\n").passed
+    assert verdict(task("assert 3 in f(5)", "assert 9 not in f(5)"), "def f(n): yield from range(n)\n").passed
+
+
 def test_several_entry_points_and_names_of_the_program(verdict):
     code = "import math as m\nLIMIT = 3\ndef f(x): return x + LIMIT\ndef g(x): return f(x) * 2\n"
     assert verdict(task("assert f(1) == 4 and g(1) == 8", "assert LIMIT == 3"), code).passed

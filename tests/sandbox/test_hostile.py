@@ -43,7 +43,8 @@ def machine() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def verifier():
     os.environ["ILF_CANARY_TOKEN"] = "secret"
-    with Verifier({hostile.TASK.task_id: hostile.TASK}, limits=LIMITS, workers=2) as verifier:
+    tasks = {task.task_id: task for task in (hostile.TASK, hostile.TALK)}
+    with Verifier(tasks, limits=LIMITS, workers=2) as verifier:
         yield verifier
     del os.environ["ILF_CANARY_TOKEN"]
 
@@ -59,8 +60,10 @@ def test_hostile_programs(group, verifier):
     cases = hostile.GROUPS[group]
     before = machine()
     programs = []
+    name = "talk" if group == "live" else "square"
     for _, _, code in cases:
-        programs += [Program(task_id="square", code=c) for c in (code, hostile.WITNESS, hostile.RIGHT)]
+        programs.append(Program(task_id=name, code=code))
+        programs += [Program(task_id="square", code=c) for c in (hostile.WITNESS, hostile.RIGHT)]
     verdicts = list(verifier.verify(programs))
     wrong = []
     for index, (name, status, _) in enumerate(cases):

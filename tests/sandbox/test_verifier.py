@@ -95,6 +95,96 @@ def test_the_thread_that_started_the_workers_may_end(verifier):
         ]
 
 
+def restarts(mine):
+    return sum(pool.restarts for pools in mine.idle.values() for pool in pools)
+
+
+def test_programs_inherit_no_descriptor_however_many_are_open():
+    """The judge's channel has a high number then; a report written to it would be believed."""
+    report = b"D\0\0\0\0\0" + bytes(17) + (19).to_bytes(4, "little") + b'{"v":null}\n{"v":4}\n'
+    forge = (
+        "import os\n"
+        "for n in range(5, 1000):\n"
+        f"    try: os.write(n, {len(report).to_bytes(4, 'little') + report!r})\n"
+        "    except OSError: pass\n"
+        "def f(x): return 0\n"
+    )
+    count = "import os\nOPEN = []\nfor n in range(1000):\n    try: os.fstat(n); OPEN.append(n)\n"
+    count += "    except OSError: pass\ndef f(x): raise ValueError(OPEN)\n"
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(150)]
+    try:
+        with Verifier(TASKS, workers=1) as mine:
+            found = list(mine.verify(programs(forge, count, RIGHT)))
+            assert statuses(found) == ["failed", "error", "passed"] and restarts(mine) == 0
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    assert found[1].error == "ValueError: [0, 1, 2, 3]"
+
+
+SCAN = """
+import ctypes, gc, os
+MARK = "".join(["zebra", "_in_the_", "program"]).encode()
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = ctypes.c_void_p
+libc.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+def f(x):
+    near = {id(o) >> 20 for o in gc.get_objects()} | {libc.sbrk(0) >> 20, (libc.sbrk(0) >> 20) - 1}
+    r, w = os.pipe()
+    found = 0
+    for page in sorted({p for m in near for p in range((m - 9) << 8, (m + 9) << 8)}):
+        if libc.write(w, page << 12, 4096) == 4096:  # EFAULT where nothing is mapped
+            found += os.read(r, 4096).count(MARK)
+    raise ValueError(found)
+"""
+
+
+def test_nothing_of_an_earlier_program_is_left_in_memory(verifier):
+    """Neither its code nor its answers: a later sample of the same task could pass with them."""
+    task = TASK.model_copy(update={"task_id": "text", "tests": ("assert f(1) != 0",)})
+    alone = verifier.verify_one(task, SCAN).error
+    for size in (0, 5000, 50_000, 300_000):
+        code = f"PAD = '{'#' * size}'\nzebra_in_the_program = 1\ndef f(x): return PAD + 'zebra_in_the_program' * 9\n"
+        assert verifier.verify_one(task, code).passed
+        assert verifier.verify_one(task, SCAN).error == alone
+    assert int(alone.removeprefix("ValueError: ")) < 5  # its own
+
+
+def test_what_tests_share_is_made_anew_for_every_program(verifier):
+    prefix = "TABLE = [1, 2, 3]\nSEEN = {}\ndef remember(x):\n    SEEN[x] = len(SEEN)\n    return SEEN[x]\n\ndef f(x):\n"
+    tests = ("assert f(TABLE) == 6", "assert f([remember('a'), len(TABLE)]) == 3")
+    task = Task(task_id="shared", description="d", entry_point="f", tests=tests, prefix=prefix)
+    greedy = "def f(x):\n    s = sum(x)\n    x.append(100)\n    return s\n"
+    assert verifier.verify_one(task, greedy).tests == (True, False)
+    assert verifier.verify_one(task, "def f(x): return sum(x)\n").passed
+
+
+def test_random_tests_are_the_same_for_every_program(verifier):
+    task = Task(
+        task_id="chance",
+        description="d",
+        entry_point="f",
+        tests=("import random\nassert f(random.random()) < 0.5",),
+    )
+    assert len({verifier.verify_one(task, f"def f(x): return x # {n}\n").status for n in range(12)}) == 1
+
+
+def test_a_program_that_needs_a_conversation_costs_no_worker():
+    with Verifier(TASKS, workers=1) as mine:
+        codes = ["def f(x): return iter([1])\n", RIGHT] * 3
+        assert statuses(mine.verify(programs(*codes))) == ["failed", "passed"] * 3
+        assert restarts(mine) == 0
+
+
+def test_long_programs_behind_a_slow_one():
+    """They do not fit into the worker's socket, and the loop must not wait for it."""
+    slow = "import time\ntime.sleep(1)\n" + RIGHT
+    long = RIGHT + "# " + "x" * 500_000
+    with Verifier(TASKS, workers=2) as mine:
+        found = list(mine.verify(programs(slow, long, long, slow, long, RIGHT, long)))
+        assert all(verdict.passed for verdict in found) and restarts(mine) == 0
+
+
 def test_async_streams():
     async def source():
         for code in (RIGHT, "def f(x): return 0\n", RIGHT):
@@ -182,7 +272,7 @@ def test_unsafe_still_limits_and_cleans_up():
     ):
         found = list(mine.verify(programs("while True: pass\n", loops, "open('left', 'w')\n" + RIGHT, RIGHT)))
         assert statuses(found) == ["timeout", "passed", "passed", "passed"]
-        for process in mine.idle[1][0].workers[0].processes:
+        for process in mine.idle[1][0].workers[0].processes[1:]:  # not the judge, which has its compiler
             left = subprocess.run(
                 ["ps", "-o", "args=", "--ppid", str(process.pid)], capture_output=True, text=True
             )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
+import contextlib
 import functools
 import importlib.util
 import json
+import marshal
 import os
 import shutil
 import socket
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilf.sandbox.inside.program import MAX_ANSWER
+from ilf.sandbox.inside.server import DESCRIPTORS
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.seccomp import seccomp_filter, supported
 
@@ -88,9 +92,11 @@ def _system_binds() -> list[str]:
         os.path.exists, ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/nix/store")
     ):
         args += ["--ro-bind", path, path]
-    prefix = str(Path(_python()).parent.parent)
-    if not prefix.startswith("/usr"):
-        args += ["--ro-bind", prefix, prefix]
+    # Not the prefix as a whole: it may be somebody's home.
+    prefix = Path(_python()).parent.parent
+    if not prefix.is_relative_to("/usr"):
+        for path in filter(os.path.exists, (_python(), f"{prefix}/lib", f"{prefix}/lib64")):
+            args += ["--ro-bind", path, path]
     for device in ("null", "zero", "full", "random", "urandom"):
         args += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     return [*args, "--symlink", "/tmp", "/dev/shm", "--symlink", "/tmp", "/var/tmp"]
@@ -146,6 +152,7 @@ def environment(hash_seed: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "LD_BIND_NOW": "1",  # a symbol found in a fork would be a fault, and be looked up again in the next
     }
 
 
@@ -172,6 +179,7 @@ def start(
         numpy: load numpy before forking.
         folder: working folder where there is no jail.
     """
+    _compile_inside()
     memory = limits.memory_mb << 20
     space = BASE_MEMORY + memory + (NUMPY_MEMORY if numpy else 0)
     rlimits = {"CORE": 0, "FSIZE": max(limits.file_mb << 20, MAX_ANSWER + 4096)}
@@ -179,7 +187,7 @@ def start(
         rlimits |= {
             "AS": space,
             "MEMLOCK": 65536,
-            "NOFILE": max(256, limits.open_files),
+            "NOFILE": max(DESCRIPTORS, limits.open_files),
             "MSGQUEUE": 0,
             "STACK": STACK,
         }
@@ -249,6 +257,14 @@ def start(
     return _starter(os.getpid()).submit(popen).result()
 
 
+@functools.cache
+def _compile_inside() -> None:
+    """What runs inside is compiled once, not by every process that starts: they can write nowhere."""
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError):
+            compileall.compile_dir(INSIDE, quiet=2)
+
+
 @functools.lru_cache(maxsize=1)
 def _starter(pid: int) -> ThreadPoolExecutor:
     # --die-with-parent means the *thread* that started the jail: this one lives as long as the process.
@@ -263,7 +279,8 @@ def _try(how: str) -> str:
             process = start("server", how, theirs, Limits(), uid=0x60000000 if how == "root" else None)
         try:
             ours.settimeout(30)
-            request = b'b{"code":"def f():\\n import hashlib\\n return 7","seed":0,"calls":[["f",[],{}]]}'
+            code = "def f():\n import hashlib\n return 7"
+            request = b"b" + marshal.dumps((code, None, None, [["f", [], {}]]), 2)
             ours.sendall(len(request).to_bytes(4, "little") + request)
             reply = ours.recv(65536)
             if b'{"v":7}' in reply:

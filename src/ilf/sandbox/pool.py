@@ -29,6 +29,9 @@ from ilf.sandbox.limits import Limits
 
 AHEAD = 3
 """Programs given to a worker before its first verdict is back."""
+LIGHT = 30_000
+"""Characters of a program with its task that a busy worker is given: its socket holds two such, so that the
+loop never waits for one worker."""
 WINDOW = 1024
 """Programs between the oldest without a verdict and the newest begun."""
 ATTEMPTS = 3
@@ -45,6 +48,8 @@ class Job:
     """What the judge gets."""
     task: dict[str, Any] | None = None
     """The task, sent to each judge once."""
+    weight: int = 0
+    """Characters of both, about."""
     numpy: bool = False
     hash_seed: int = 0
     result: dict[str, Any] | None = None
@@ -218,7 +223,7 @@ class Pool:
                                     break
                                 else:
                                     exhausted = True
-                            if ready:
+                            if ready and (not depth or ready[0].weight < LIGHT):
                                 self._give(selector, worker, ready.popleft(), ready, again)
                 if not order and exhausted:
                     return
@@ -277,6 +282,8 @@ class Pool:
                 again.append(job)
             else:
                 job.result = message
+            if message.get("worn"):
+                self._replace(selector, worker, ready, again, worn=True)
 
     def _replace(
         self,
@@ -285,15 +292,21 @@ class Pool:
         ready: collections.deque[Job],
         again: collections.deque[Job],
         hung: bool = False,
+        worn: bool = False,
     ) -> None:
-        """A worker is hurt: start another, and give its programs out again."""
+        """A worker is hurt: start another, and give its programs out again.
+
+        Args:
+            hung: it has not answered for very long.
+            worn: it has answered, but cannot go on; no program that it still has is the cause.
+        """
         slow = worker.judged_too_long()
         complaint = worker.complaint()
         selector.unregister(worker.socket)
         worker.close()
         self.restarts += 1
         left = list(worker.jobs)
-        if left:
+        if left and not worn:
             first = left[0]
             first.attempts += 1
             if slow and not first.alone:

@@ -16,7 +16,7 @@ ALLOW = 0x7FFF0000
 ERRNO = 0x00050000
 KILL = 0x80000000
 LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, FIRST_LOW, FIRST_HIGH = 0, 4, 16, 20
+NUMBER, ARCHITECTURE, FIRST_LOW, SECOND_LOW = 0, 4, 16, 24
 NEW_NAMESPACES = (
     0x00000080 | 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 )
@@ -40,7 +40,7 @@ REFUSED = {
     "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
     "lookup_dcookie": (212, 18), "acct": (163, 89), "setxattr": (188, 5), "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
-    "setxattrat": (463, 463),
+    "setxattrat": (463, 463), "file_setattr": (469, 469),
     # the kernel itself
     "bpf": (321, 280), "kexec_load": (246, 104), "kexec_file_load": (320, 294), "init_module": (175, 105),
     "finit_module": (313, 273), "delete_module": (176, 106), "reboot": (169, 142), "syslog": (103, 116),
@@ -62,8 +62,13 @@ REFUSED = {
     "memfd_create": (319, 279), "memfd_secret": (447, 447),
 }  # fmt: skip
 UNKNOWN = {"clone3": (435, 435)}  # "no such call": the C library falls back to clone, whose flags can be seen
-CLONE, SOCKET, PRLIMIT = (56, 220), (41, 198), (302, 261)
-LAST = 472
+CLONE, PRLIMIT, IOCTL = (56, 220), (302, 261), (16, 29)
+SOCKET, SOCKETPAIR = (41, 198), (53, 199)
+SET_FLAGS = (
+    0x40086602,
+    0x401C5820,
+)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: marks on /tmp that no rmdir removes
+LAST = 470
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 
 
@@ -97,9 +102,18 @@ def seccomp_filter(machine: str | None = None) -> bytes:
     # clone: no new namespaces
     code += [(JUMP_EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST_LOW), (JUMP_SET, 0, 1, NEW_NAMESPACES)]
     code += [refuse(), (RETURN, 0, 0, ALLOW)]
-    # socket: AF_UNIX only
-    code += [(JUMP_EQUAL, 0, 4, SOCKET[column]), (LOAD, 0, 0, FIRST_LOW), (JUMP_EQUAL, 1, 0, 1)]
-    code += [refuse(), (RETURN, 0, 0, ALLOW)]
+    # socket, socketpair: AF_UNIX only
+    for numbers in (SOCKET, SOCKETPAIR):
+        code += [(JUMP_EQUAL, 0, 4, numbers[column]), (LOAD, 0, 0, FIRST_LOW), (JUMP_EQUAL, 1, 0, 1)]
+        code += [refuse(), (RETURN, 0, 0, ALLOW)]
+    # ioctl: all but these (the second argument is the request)
+    code += [(JUMP_EQUAL, 0, 5, IOCTL[column]), (LOAD, 0, 0, SECOND_LOW)]
+    code += [
+        (JUMP_EQUAL, 1, 0, SET_FLAGS[0]),
+        (JUMP_EQUAL, 0, 1, SET_FLAGS[1]),
+        refuse(),
+        (RETURN, 0, 0, ALLOW),
+    ]
     # prlimit64: of the calling process only
     code += [(JUMP_EQUAL, 0, 4, PRLIMIT[column]), (LOAD, 0, 0, FIRST_LOW), (JUMP_EQUAL, 1, 0, 0)]
     code += [refuse(), (RETURN, 0, 0, ALLOW)]

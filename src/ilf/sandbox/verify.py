@@ -114,7 +114,8 @@ class Verifier:
         if task.isolation == "shared":
             message |= {"shared": True, "setup": task.setup, "tests": list(task.tests)}
         numpy = self.numpy and (known.numpy or "numpy" in code)
-        job = Job(message, known.fields, numpy, run, tag=(task, program))
+        weight = len(code) + known.weight
+        job = Job(message, known.fields, weight, numpy, run, tag=(task, program))
         if not code.strip():
             job.result = {"status": "no_code", "error": "the completion held no code"}
         return job
@@ -177,7 +178,7 @@ class Verifier:
             expression: Python; its value comes back as text.
         """
         numpy = self.numpy and ("numpy" in code or "numpy" in expression)
-        job = Job({"code": code, "expression": expression, "seed": 0}, None, numpy)
+        job = Job({"code": code, "expression": expression, "seed": 0}, numpy=numpy)
         with self.pool(1) as pool:
             [job] = pool.run([job])
         result = job.result or {}
@@ -213,6 +214,7 @@ class _Known:
         self.task = task
         self.fields = task.model_dump(include=TASK_FIELDS)
         self.key = content_id(self.fields)
+        self.weight = len(str(self.fields))
         self.numpy = any("numpy" in text or "np." in text for text in (task.setup, *task.tests))
 
 

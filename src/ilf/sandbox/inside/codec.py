@@ -10,16 +10,15 @@ everything else is an object with one key, the tag.
 
 from __future__ import annotations
 
-import base64
 import builtins
 import collections
-import datetime
-import decimal
-import fractions
+import importlib
 import json
-import keyword
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import datetime
 
 SCALARS = frozenset({type(None), bool, int, float, str})
 SAFE_INT = 10**4000  # longer ints go as hexadecimal: int() of long decimal text is quadratic and refused
@@ -30,12 +29,16 @@ TYPES = {
     if isinstance(value, type) and not name.startswith("_")
 }
 for _extra in (
-    collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
-    decimal.Decimal, fractions.Fraction, datetime.date, datetime.datetime, datetime.time,
-    datetime.timedelta, type(None),
+    collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque, type(None),
 ):  # fmt: skip
     TYPES[_extra.__name__] = _extra
 TYPE_NAMES = {value: name for name, value in TYPES.items()}
+LATE = {
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "datetime": ("date", "datetime", "time", "timedelta"),
+}
+"""Learned when a value of one is met: few programs need these modules, and a fork copies what there is."""
 MAX_NDIM = 32
 
 _dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -117,20 +120,31 @@ class Encoder:
 
     def unusual(self, value: Any, kind: type) -> Any:
         """Subclasses cross as the plain value they hold, numpy by dtype, the rest as `other` says."""
+        if kind.__module__ in LATE and kind.__name__ in LATE[kind.__module__]:
+            learn(kind.__module__)
+            function = ENCODERS.get(kind)
+            if function is not None:
+                return function(self, value)
         numpy = sys.modules.get("numpy")
         if numpy is not None:
             if kind is numpy.ndarray:
+                import base64
+
                 if value.dtype.hasobject:
                     return {"npo": [list(value.shape), self.items(value.ravel().tolist())]}
                 data = numpy.ascontiguousarray(value)
                 text = base64.b64encode(data.tobytes()).decode("ascii")
                 return {"np": [data.dtype.str, list(value.shape), text]}
             if issubclass(kind, numpy.generic):
+                import base64
+
                 if value.dtype.hasobject or value.dtype.names:
                     return self.other(value)
                 text = base64.b64encode(value.tobytes()).decode("ascii")
                 return {"nps": [value.dtype.str, text]}
         if issubclass(kind, type) or kind is type:
+            if value.__module__ in LATE:
+                learn(value.__module__)
             name = TYPE_NAMES.get(value)
             return {"type": name} if name else self.other(value)
         if issubclass(kind, tuple):
@@ -181,16 +195,31 @@ ENCODERS: dict[type, Any] = {
     collections.OrderedDict: lambda e, v: {"od": e.pairs(v)},
     collections.defaultdict: _default,
     collections.deque: lambda e, v: {"q": [v.maxlen, e.items(v)]},
-    decimal.Decimal: lambda e, v: {"D": str(v)},
-    fractions.Fraction: lambda e, v: {"F": [e.encode(v.numerator), e.encode(v.denominator)]},
-    datetime.date: lambda e, v: {"date": v.isoformat()},
-    datetime.datetime: lambda e, v: {"dt": _datetime(v)},
-    datetime.time: lambda e, v: {"time": v.replace(tzinfo=None).isoformat()},
-    datetime.timedelta: lambda e, v: {"td": [v.days, v.seconds, v.microseconds]},
     type({}.keys()): lambda e, v: {"dk": e.items(v)},
     type({}.values()): lambda e, v: {"dv": e.items(v)},
     type({}.items()): lambda e, v: {"di": e.items(v)},
 }
+LATE_ENCODERS: dict[str, Any] = {
+    "Decimal": lambda e, v: {"D": str(v)},
+    "Fraction": lambda e, v: {"F": [e.encode(v.numerator), e.encode(v.denominator)]},
+    "date": lambda e, v: {"date": v.isoformat()},
+    "datetime": lambda e, v: {"dt": _datetime(v)},
+    "time": lambda e, v: {"time": v.replace(tzinfo=None).isoformat()},
+    "timedelta": lambda e, v: {"td": [v.days, v.seconds, v.microseconds]},
+}
+
+
+def learn(name: str) -> Any:
+    """Import one of the `LATE` modules, and know its types from now on."""
+    module = importlib.import_module(name)
+    for kind in LATE[name]:
+        value = getattr(module, kind)
+        TYPES[kind] = value
+        TYPE_NAMES[value] = kind
+        ENCODERS[value] = LATE_ENCODERS[kind]
+    return module
+
+
 MUTABLE = (list, dict, set, bytearray, collections.deque)
 
 
@@ -286,6 +315,8 @@ def _namedtuple(decoder: Decoder, body: Any) -> Any:
     values = decoder.items(body[2])
     kind = _named.get(key)
     if kind is None:
+        import keyword
+
         if not all(name.isidentifier() and not keyword.iskeyword(name) for name in key):
             raise CannotCross("a named tuple with odd names")
         if len(_named) > 500:
@@ -308,6 +339,8 @@ def _deque(decoder: Decoder, body: Any) -> Any:
 
 
 def _fromiso_datetime(body: Any) -> datetime.datetime:
+    import datetime
+
     text, offset = _two(body)
     value = datetime.datetime.fromisoformat(_text(text))
     if offset is None:
@@ -336,6 +369,8 @@ def _dtype(numpy: Any, text: Any) -> Any:
 def _array(body: Any) -> Any:
     if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > MAX_NDIM:
         raise CannotCross("an array was expected")
+    import base64
+
     numpy = _numpy()
     if any(type(size) is not int or size < 0 for size in body[1]):
         raise CannotCross("an array's shape was expected")
@@ -354,10 +389,19 @@ def _object_array(decoder: Decoder, body: Any) -> Any:
 
 
 def _numpy_scalar(body: Any) -> Any:
+    import base64
+
     text, data = _two(body)
     numpy = _numpy()
     [value] = numpy.frombuffer(base64.b64decode(_text(data)), dtype=_dtype(numpy, text))
     return value
+
+
+def _type(name: str) -> Any:
+    for module, kinds in LATE.items():
+        if name in kinds:
+            learn(module)
+    return TYPES[name]
 
 
 DECODERS: dict[str, Any] = {
@@ -376,12 +420,12 @@ DECODERS: dict[str, Any] = {
     "od": lambda d, b: collections.OrderedDict(d.pairs(b)),
     "dd": _defaultdict,
     "q": _deque,
-    "D": lambda d, b: decimal.Decimal(_text(b)),
-    "F": lambda d, b: fractions.Fraction(*d.ints(b, 2)),
-    "date": lambda d, b: datetime.date.fromisoformat(_text(b)),
+    "D": lambda d, b: learn("decimal").Decimal(_text(b)),
+    "F": lambda d, b: learn("fractions").Fraction(*d.ints(b, 2)),
+    "date": lambda d, b: learn("datetime").date.fromisoformat(_text(b)),
     "dt": lambda d, b: _fromiso_datetime(b),
-    "time": lambda d, b: datetime.time.fromisoformat(_text(b)),
-    "td": lambda d, b: datetime.timedelta(*d.ints(b, 3)),
+    "time": lambda d, b: learn("datetime").time.fromisoformat(_text(b)),
+    "td": lambda d, b: learn("datetime").timedelta(*d.ints(b, 3)),
     "nt": _namedtuple,
     "dk": lambda d, b: dict.fromkeys(d.items(b)).keys(),
     "dv": lambda d, b: dict(enumerate(d.items(b))).values(),
@@ -389,7 +433,7 @@ DECODERS: dict[str, Any] = {
     "np": lambda d, b: _array(b),
     "npo": _object_array,
     "nps": lambda d, b: _numpy_scalar(b),
-    "type": lambda d, b: TYPES[_text(b)],
+    "type": lambda d, b: _type(_text(b)),
 }
 
 

@@ -7,16 +7,21 @@ code that hangs or eats memory over a program's result is stopped by a timer, an
 from __future__ import annotations
 
 import collections
+import contextlib
 import gc
 import json
+import marshal
 import os
-import re
+import select
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from . import codec
+from .compiler import Compiler
 from .plan import COMPARE, FAIL, TRUTH, Plan
 from .remote import Name, Opaque, ProgramGone, Session
 from .server import CPU, FINISHED, MEMORY, PROCESSES, REPORT, WALL
@@ -25,6 +30,7 @@ REQUEST_AHEAD = 60_000  # longer requests wait: both sides writing at once could
 GRACE = 0.5  # seconds between the timer that raises an exception and the one that ends the judge
 SHOWN = 600
 PLANS = 4096
+NOTHING = marshal.dumps(None, 2)
 
 
 class Late(BaseException):
@@ -35,8 +41,12 @@ class Failed(AssertionError):
     """An assertion of a test that did not hold."""
 
 
-class ServerLost(Exception):
+class ServerLost(BaseException):
     """The fork server is gone."""
+
+
+class Exhausted(BaseException):
+    """No memory for a frame: the tests' own code has taken it all."""
 
 
 class Runner:
@@ -95,22 +105,86 @@ def shown(value: Any) -> str:
 
 
 class Server:
-    """The judge's end of one fork server."""
+    """The judge's end of one fork server.
+
+    Frames hold bytes of the program's choice. Were one read in part only (the judge's timer, or a lack of
+    memory), its rest would be taken for the next frame, and so for the report on the next program. So the
+    timer waits for the end of a frame, and after anything else that interrupts one nothing more is read.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=descriptor)
-        self.queue: collections.deque[Job] = collections.deque()
+        self.whole = True
 
     def send(self, data: bytes) -> None:
         """One frame to the server."""
+        with self._undivided():
+            self._send(data)
+
+    def receive(self) -> bytes:
+        """One frame from the server."""
+        with self._undivided():
+            return self._receive()
+
+    def exchange(self, data: bytes) -> bytes:
+        """One frame to the server, one from it."""
+        with self._undivided():
+            self._send(data)
+            return self._receive()
+
+    def _send(self, data: bytes) -> None:
         try:
             self.socket.sendall(len(data).to_bytes(4, "little") + data)
         except OSError:
             raise ServerLost from None
 
-    def receive(self) -> bytes:
-        """One frame from the server."""
+    def _receive(self) -> bytes:
         return _exactly(self.socket, int.from_bytes(_exactly(self.socket, 4), "little"))
+
+    @contextlib.contextmanager
+    def _undivided(self) -> Iterator[None]:
+        if not self.whole:
+            raise ServerLost
+        self.whole = False
+        was, Timer.held = Timer.held, True
+        try:
+            yield
+        except MemoryError:
+            raise Exhausted from None
+        self.whole = True
+        Timer.held = was
+        if Timer.late and not was:
+            raise Late
+
+
+class Timer:
+    """The processor time of the tests' own code: `Late` when it is over, but never inside a frame."""
+
+    held = False
+    late = False
+
+    @staticmethod
+    def start(seconds: float) -> None:
+        """Begin."""
+        Timer.held = Timer.late = False
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds + GRACE)  # ends the judge: nothing handles it
+
+    @staticmethod
+    def stop() -> None:
+        """End; what is late from now on does not matter."""
+        Timer.held = True
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        Timer.late = False
+
+    @staticmethod
+    def ring(number: int, frame: Any) -> None:
+        """The signal handler."""
+        if Timer.held:
+            Timer.late = True
+        else:
+            raise Late
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:
@@ -131,21 +205,6 @@ def _exactly(source: socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
-BRACKETS = re.compile(r"[()\[\]{}]")
-
-
-def is_simple(code: str) -> bool:
-    """Whether the fork server may compile it: short and flat, so that it cannot take the compiler long."""
-    if len(code) > 16_000:
-        return False
-    depth = 0
-    for bracket in BRACKETS.findall(code):
-        depth += 1 if bracket in "([{" else -1
-        if depth > 12:
-            return False
-    return True
-
-
 class Job:
     """One program to judge."""
 
@@ -157,26 +216,34 @@ class Job:
         self.reply: bytes | None = None
         self.live = plan is not None and plan.live
 
-    def request(self) -> bytes:
-        """The bytes for the fork server."""
+    def request(self, compiler: Compiler) -> bytes:
+        """The bytes for the fork server, as `program.run` takes them."""
         message = self.message
+        source: str = message["code"]
+        seed = message["seed"] if "random" in source else None
+        kind, rest = None, NOTHING
         if "expression" in message:
-            return b"e" + codec.dumps({k: message[k] for k in ("code", "expression", "seed")})
-        if message.get("shared"):
-            return b"s" + codec.dumps({k: message[k] for k in ("code", "setup", "tests", "seed")})
-        ahead = not message.get("attempts") and is_simple(message["code"])
-        head = codec.dumps({"code": message["code"], "seed": message["seed"], "ahead": ahead})
-        if self.live:
-            return b"l" + head
-        assert self.plan is not None
-        return b"b" + head[:-1] + b',"calls":' + self.plan.request + b"}"
+            mode, rest, seed = b"e", marshal.dumps(message["expression"], 2), message["seed"]
+        elif message.get("shared"):
+            mode, rest, seed = b"s", marshal.dumps([message["setup"], *message["tests"]], 2), message["seed"]
+        else:
+            assert self.plan is not None
+            mode = b"l" if self.live else b"b"
+            rest = NOTHING if self.live else self.plan.request
+            kind = self.plan.entry if self.plan.class_under_test else None
+        compiled = None if message.get("attempts") else compiler.compile(source)
+        # A tuple of four, put together of items that are marshalled already; version 2 has no references,
+        # which would count from the first item on.
+        head = mode + b"(\x04\x00\x00\x00" + (compiled or marshal.dumps(source, 2))
+        return head + marshal.dumps(seed, 2) + marshal.dumps(kind, 2) + rest
 
 
 class Judge:
     """Takes jobs from the pool, keeps the fork servers busy, and answers with verdicts."""
 
-    def __init__(self, descriptor: int, seconds: float) -> None:
+    def __init__(self, descriptor: int, seconds: float, compiler: Compiler) -> None:
         self.seconds = seconds
+        self.compiler = compiler
         self.pool = socket.socket(fileno=descriptor)
         self.servers: dict[str, Server] = {}
         self.plans: collections.OrderedDict[str, Plan] = collections.OrderedDict()
@@ -202,11 +269,8 @@ class Judge:
         return len(self.waiting) < 2 and not any(job.live for job in self.waiting)
 
     def _take(self, block: bool) -> bool:
-        if not block:
-            import select
-
-            if not select.select([self.pool], [], [], 0)[0]:
-                return False
+        if not block and not select.select([self.pool], [], [], 0)[0]:
+            return False
         try:
             size = int.from_bytes(_exactly(self.pool, 4), "little")
             message = json.loads(_exactly(self.pool, size))
@@ -248,7 +312,7 @@ class Judge:
                 return
         job = Job(message, plan, self.servers[message["server"]])
         self.waiting.append(job)
-        request = job.request()
+        request = job.request(self.compiler)
         message["request"] = request
         if len(self.waiting) == 1 or (not job.live and len(request) < REQUEST_AHEAD):
             self._send(job)
@@ -257,7 +321,6 @@ class Judge:
         job.message["sent"] = True
         try:
             job.server.send(job.message["request"])
-            job.server.queue.append(job)
         except ServerLost:
             job.reply = b""
 
@@ -269,11 +332,13 @@ class Judge:
             raise ServerLost
         if job.live:
             return self.converse(job)
-        report = self._report(job)
+        report = Report(job.reply if job.reply is not None else job.server.receive())
         if job.plan is None:
             return simple_report(job, report)
-        lines = report.answers.split(b"\n")
-        session = Session(None, lines[1:-1], job.plan.class_under_test)
+        # No more lines than were asked for: a program may have written millions.
+        lines = report.answers.split(b"\n", len(job.plan.calls) + 1)
+        session = Session(None, lines[1:-1], job.plan.trusted)
+        self._seed(job)
         out = run_tests(job.plan, session, lines[0] if len(lines) > 1 else b"", lambda: report)
         if session.needs_live:
             # Other requests may be under way on this server: their replies come first.
@@ -281,15 +346,19 @@ class Judge:
                 if other.server is job.server and other.message.get("sent") and other.reply is None:
                     other.reply = job.server.receive()
             job.live = True
-            job.message["request"] = job.request()
+            job.message["request"] = job.request(self.compiler)
             self._send(job)
             return self.converse(job)
         return out
 
-    def _report(self, job: Job) -> Report:
-        data = job.reply if job.reply is not None else job.server.receive()
-        job.server.queue.popleft()
-        return Report(data)
+    def _seed(self, job: Job) -> None:
+        # The same random tests for every program of a task.
+        if job.plan is not None and job.plan.random:
+            import random
+
+            random.seed(job.message["seed"])
+            if "numpy" in sys.modules:
+                sys.modules["numpy"].random.seed(job.message["seed"])
 
     def converse(self, job: Job) -> dict[str, Any]:
         """Run the tests against the live program."""
@@ -297,37 +366,33 @@ class Judge:
         server = job.server
         report: list[Report] = []
 
-        def receive() -> bytes:
-            data = server.receive()
+        def heard(data: bytes) -> bytes:
             if data[:1] == b"M":
                 return data[1:]
             report.append(Report(data))
-            server.queue.clear()
             session.gone = True
             raise ProgramGone
 
         def exchange(message: bytes) -> bytes:
-            server.send(b"C" + message)
-            return receive()
+            return heard(server.exchange(b"C" + message))
 
-        session = Session(exchange, [], job.plan.class_under_test)
+        session = Session(exchange, [], job.plan.trusted)
 
         def finish() -> Report:
             if not report:
                 session.gone = True
-                server.send(b"E")
-                report.append(Report(server.receive()))
-                server.queue.clear()
+                report.append(Report(server.exchange(b"E")))
             return report[0]
 
+        self._seed(job)
         try:
-            loaded = receive()
+            loaded = heard(server.receive())
         except ProgramGone:
             loaded = b""
-        try:
-            return run_tests(job.plan, session, loaded, finish)
-        finally:
+        out = run_tests(job.plan, session, loaded, finish)
+        if server.whole:
             finish()
+        return out
 
 
 class Report:
@@ -365,15 +430,11 @@ class Report:
         )
 
 
-def _alarm(number: int, frame: Any) -> None:
-    raise Late
-
-
 def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[str, Any]:
     """Every test of the task against one program."""
     out: dict[str, Any] = {}
     results: list[bool | None] = [None] * len(plan.tests)
-    namespace: dict[str, Any] = {"__name__": "tests", **plan.local}
+    namespace: dict[str, Any] = {"__name__": "tests", **plan.names()}
     for name in plan.remote:
         namespace[name] = Name(session, name)
     runner = Runner()
@@ -381,37 +442,18 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
     problem = _loading_problem(loaded)
     late = False
     if problem is None and not session.gone:
-        # The tests' own code has as much processor time as the program.
-        signal.setitimer(signal.ITIMER_PROF, plan.seconds)
-        signal.setitimer(signal.ITIMER_VIRTUAL, plan.seconds + GRACE)
         try:
-            if session.exchange is not None:
-                _fetch(plan, session, namespace)
-            first = (
-                _attempt(plan.setup, namespace, session, runner, plan.setup_source)
-                if plan.setup_source
-                else None
-            )
-            if first is not None:
-                out |= first
-                out["test"] = 0
-                results[0] = False
-            else:
-                for number, test in enumerate(plan.tests):
-                    failure = _attempt(test.code, namespace, session, runner, test.source)
-                    if session.ended():
-                        break
-                    results[number] = failure is None
-                    if failure is not None and "test" not in out:
-                        out |= failure
-                        out["test"] = number
-                        if session.call is not None:
-                            out.setdefault("call", _call_text(session))
+            try:
+                Timer.start(plan.seconds)  # the tests' own code has as much processor time as the program
+                out = _run(plan, session, namespace, runner, results)
+            finally:
+                Timer.stop()
         except Late:
+            Timer.stop()
             late = True
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        except Exhausted:
+            error = "MemoryError: comparing the result took too much memory"
+            return {"status": "memory", "error": error, "tests": results, "worn": True}
     if session.needs_live:
         return {}
     gone = session.gone
@@ -442,6 +484,33 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
     out["tests"] = results
     if report.contended:
         out["contended"] = True
+    return out
+
+
+def _run(
+    plan: Plan, session: Session, namespace: dict[str, Any], runner: Runner, results: list[bool | None]
+) -> dict[str, Any]:
+    """The tests one after the other, as long as the program's process lives; what the first failure was."""
+    out: dict[str, Any] = {}
+    if session.exchange is not None:
+        try:
+            _fetch(plan, session, namespace)
+        except ProgramGone:
+            return out
+    if plan.setup_source:
+        failure = _attempt(lambda: exec(plan.setup, namespace), session, runner, plan.setup_source)
+        if failure is not None:
+            results[0] = False
+            return failure | {"test": 0}
+    for number, test in enumerate(plan.tests):
+        failure = _attempt(partial(test.run, namespace, runner), session, runner, test.source)
+        if session.ended():
+            break
+        results[number] = failure is None
+        if failure is not None and "test" not in out:
+            out = failure | {"test": number}
+            if session.call is not None:
+                out.setdefault("call", _call_text(session))
     return out
 
 
@@ -479,7 +548,9 @@ def _fetch(plan: Plan, session: Session, namespace: dict[str, Any]) -> None:
     for name in plan.fetched:
         try:
             namespace[name] = session.name(name)
-        except Exception:
+        except (Late, ProgramGone, ServerLost, Exhausted):
+            raise
+        except BaseException:  # the program chooses which
             continue
     session.error = None
 
@@ -491,14 +562,12 @@ def _call_text(session: Session) -> str:
     return shorten(f"{name}({', '.join(parts)})", 1000)
 
 
-def _attempt(
-    code: Any, namespace: dict[str, Any], session: Session, runner: Runner, source: str
-) -> dict[str, Any] | None:
+def _attempt(run: Callable[[], None], session: Session, runner: Runner, source: str) -> dict[str, Any] | None:
     """Run a test; None if it passed, otherwise the fields of the verdict that say why not."""
     session.begin_test()
     runner.text = runner.expected = runner.actual = None
     try:
-        exec(code, namespace)
+        run()
         return None
     except Failed as error:
         out: dict[str, Any] = {"status": "failed", "call": runner.text or source}
@@ -508,9 +577,9 @@ def _attempt(
         if error.args:
             out["error"] = shorten(f"AssertionError: {error.args[0]}")
         return out
-    except (Late, ProgramGone):
-        if not session.gone:
-            raise
+    except (Late, ServerLost, Exhausted):
+        raise
+    except ProgramGone:
         return None
     except Opaque as error:
         return {"status": "failed", "call": source, "error": shorten(str(error))}
@@ -527,7 +596,7 @@ def _attempt(
 
 def simple_report(job: Job, report: Report) -> dict[str, Any]:
     """Verdict of a shared-process task, or the outcome of an expression: the program's own word."""
-    lines = report.answers.split(b"\n")[:-1]
+    lines = report.answers.split(b"\n", len(job.message.get("tests", ())) + 2)[:-1]
     replies = []
     for line in lines:
         try:
@@ -571,8 +640,9 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     os.set_inheritable(settings["judge"], False)
     sys.path += [path for path in settings["path"] if path not in sys.path]
-    signal.signal(signal.SIGPROF, _alarm)
+    compiler = Compiler()
+    signal.signal(signal.SIGPROF, Timer.ring)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
-    Judge(settings["judge"], settings["cpu_seconds"]).serve()
+    Judge(settings["judge"], settings["cpu_seconds"], compiler).serve()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import marshal
 import re
 import sys
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 from . import codec
 from .program import MAX_ANSWER
@@ -51,6 +53,10 @@ class Source:
         self.used: set[str] = set()
         self.bound: set[str] = set()
         self.uncalled: set[str] = set()
+        self.question = question_of(text, self.tree)
+        if self.question is not None:
+            self.used.add(self.question.name)
+            return
         called: set[int] = set()
         stack: list[ast.AST] = [self.tree]
         while stack:
@@ -87,13 +93,75 @@ class Source:
             self.bound |= set(import_names(node))
 
 
-class Test:
-    """One test statement: its source, its code, and the calls it makes if they are known beforehand."""
+class Question(NamedTuple):
+    """`assert name(literals) == literal`, as most tests are: nothing to compile, which is what costs most."""
 
-    def __init__(self, source: Source, name: str, entries: frozenset[str]) -> None:
+    name: str
+    arguments: bytes
+    """marshal of (list, dict): new objects for each program, which may change them."""
+    operator: str
+    expected: Any
+    call_on_the_right: bool
+    call: list[Any]
+    """The call as the program gets it."""
+
+    def ask(self, namespace: dict[str, Any], runner: Any, text: str) -> None:
+        """Do what the statement would."""
+        arguments, keywords = marshal.loads(self.arguments)
+        sides = [namespace[self.name](*arguments, **keywords), self.expected]
+        which = int(self.call_on_the_right)
+        if which:
+            sides.reverse()
+        if not runner.compare(self.operator, *sides, which, text):
+            runner.fail()
+
+
+def question_of(text: str, tree: ast.Module) -> Question | None:
+    """The test as a question, if it is one."""
+    match tree.body:
+        case [ast.Assert(test=ast.Compare(left=left, ops=[operator], comparators=[right]), msg=None)]:
+            pass
+        case _:
+            return None
+    if "\n" in text.strip():
+        return None
+    call, literal, reverse = (left, right, False) if isinstance(left, ast.Call) else (right, left, True)
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        return None
+    try:
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        keywords = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+        expected = ast.literal_eval(literal)
+        encoder = codec.Encoder()
+        words = {k: encoder.encode(v) for k, v in keywords.items()}
+        message = [call.func.id, encoder.items(arguments), words]
+        packed = marshal.dumps((arguments, keywords))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, codec.CannotCross):
+        return None
+    if None in keywords:
+        return None
+    return Question(call.func.id, packed, OPERATORS[type(operator)], expected, reverse, message)
+
+
+class Test:
+    """One test statement: its source, how to run it, and the calls it makes if they are known beforehand."""
+
+    def __init__(self, source: Source, name: str, entries: frozenset[str], bound: set[str]) -> None:
         self.source = source.text
-        self.calls = known_calls(source.tree, entries)
-        self.code = compile(rewrite(source, entries), name, "exec", dont_inherit=True)
+        question = source.question
+        self.question = question if question and question.name in entries - bound else None
+        if self.question is not None:
+            self.calls: list[Any] | None = [self.question.call]
+        else:
+            self.calls = known_calls(source.tree, entries)
+            self.code = compile(rewrite(source, entries), name, "exec", dont_inherit=True)
+
+    def run(self, namespace: dict[str, Any], runner: Any) -> None:
+        """Run the statement; AssertionError where it does not hold."""
+        if self.question is not None:
+            self.question.ask(namespace, runner, self.source.strip())
+        else:
+            exec(self.code, namespace)
 
 
 class Plan:
@@ -105,19 +173,26 @@ class Plan:
         self.setup_source: str = task.get("setup", "")
         prefix, reference = task.get("prefix", ""), task.get("reference") or ""
         self.class_under_test = _is_class(self.entry, prefix, reference)
+        self.random = any("random" in text for text in (prefix, self.setup_source, *task["tests"]))
         setup = Source(self.setup_source)
         tests = [Source(text) for text in task["tests"]]
         used = setup.used.union(*(test.used for test in tests))
+        bound = setup.bound.union(*(test.bound for test in tests))
         self.local: dict[str, Any] = {}
         self.remote: set[str] = {self.entry} & used
-        missing = used - setup.bound.union(*(test.bound for test in tests)) - self.remote - BUILTINS
+        missing = used - bound - self.remote - BUILTINS
+        self.trusted = Trusted()
+        if self.class_under_test or "class " in prefix or "class " in reference:
+            self.trusted = Trusted(self.class_under_test, methods_of(prefix, reference))
+        self.helpers: Helpers | None = None
         if missing:
             self._resolve(missing, _parse_prefix(prefix), _parse(reference))
         entries = frozenset(self.remote)
         # Names that are used otherwise than by calling them.
         self.fetched = entries & setup.uncalled.union(*(test.uncalled for test in tests)) - {self.entry}
-        self.tests = [Test(source, f"test {number}", entries) for number, source in enumerate(tests)]
-        self.setup = compile(rewrite(setup, entries), "setup", "exec", dont_inherit=True)
+        self.tests = [Test(source, f"test {number}", entries, bound) for number, source in enumerate(tests)]
+        if self.setup_source:
+            self.setup = compile(rewrite(setup, entries), "setup", "exec", dont_inherit=True)
         self.calls: list[Any] = []
         self.live = not entries.isdisjoint(setup.used)
         for test in self.tests:
@@ -126,23 +201,54 @@ class Plan:
                 self.calls = []
                 break
             self.calls += test.calls
-        self.request = codec.dumps(self.calls)
+        self.request = marshal.dumps(self.calls, 2)
         if len(self.request) > MAX_ANSWER:
-            self.live, self.calls, self.request = True, [], b"[]"
+            self.live, self.calls = True, []
+
+    def names(self) -> dict[str, Any]:
+        """Names for the tests of one program."""
+        if self.helpers is None:
+            return self.local
+        fresh = self.helpers.names()
+        return {name: fresh.get(name, value) for name, value in self.local.items()}
 
     def _resolve(self, missing: set[str], prefix: ast.Module, reference: ast.Module) -> None:
         """Names that neither tests nor setup define: the prefix's, a module's, or else the program's."""
-        helpers = trusted_names(prefix, self.entry)
+        helpers = Helpers(prefix, self.entry)
+        names = helpers.names()
         imports = import_names(reference) | import_names(prefix)
         for name in missing:
-            if name in helpers:
-                self.local[name] = helpers[name]
+            if name in names:
+                self.local[name] = names[name]
+                if helpers.stateful:
+                    self.helpers = helpers
             elif name in imports and (value := _import(imports[name])) is not None:
                 self.local[name] = value
             elif name not in REMOTE_BUILTINS and name in sys.stdlib_module_names:
                 self.local[name] = importlib.import_module(name)
             else:
                 self.remote.add(name)
+
+
+class Trusted(NamedTuple):
+    """What is known, from reference and prefix, of the classes that a task is about."""
+
+    class_under_test: bool = False
+    methods: frozenset[str] = frozenset()
+
+
+def methods_of(prefix: str, reference: str) -> frozenset[str]:
+    """Names of the methods that classes in the prefix and the reference define."""
+    classes = [
+        node for tree in (_parse_prefix(prefix), _parse(reference)) for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]  # fmt: skip
+    found = {item.name for node in classes for item in node.body if isinstance(item, ast.FunctionDef)}
+    for node in classes:
+        for item in node.body:
+            if isinstance(item, ast.Assign):
+                found |= {target.id for target in item.targets if isinstance(target, ast.Name)}
+    return frozenset(found)
 
 
 def _parse(source: str) -> ast.Module:
@@ -207,20 +313,64 @@ def _import(where: tuple[str, str | None]) -> Any:
         return None
 
 
-def trusted_names(prefix: ast.Module, entry: str) -> dict[str, Any]:
+IMMUTABLE = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    range,
+    frozenset,
+    type,
+    ModuleType,
+    BuiltinFunctionType,
+)
+
+
+class Helpers:
     """What the trusted prefix defines for the tests to use: imports, helper functions and constants.
 
     Classes stay the program's: the tests build objects that the program's functions will take.
     """
-    namespace: dict[str, Any] = {"__name__": "prefix"}
-    for node in prefix.body:
-        if isinstance(node, ast.ClassDef) or getattr(node, "name", None) == entry:
-            continue
-        try:
-            exec(compile(ast.Module([node], []), "prefix", "exec", dont_inherit=True), namespace)
-        except Exception:
-            continue
-    return {name: value for name, value in namespace.items() if not name.startswith("__")}
+
+    def __init__(self, prefix: ast.Module, entry: str) -> None:
+        self.codes: list[Any] = []
+        self.stateful = False
+        namespace: dict[str, Any] = {"__name__": "prefix"}
+        for node in prefix.body:
+            if isinstance(node, ast.ClassDef) or getattr(node, "name", None) == entry:
+                continue
+            try:
+                code = compile(ast.Module([node], []), "prefix", "exec", dont_inherit=True)
+                exec(code, namespace)
+            except Exception:
+                continue
+            self.codes.append(code)
+        self.stateful = not all(map(_stateless, self._public(namespace).values()))
+        self.first = self._public(namespace)
+
+    def names(self) -> dict[str, Any]:
+        """The names; made anew each time where the tests of one program could leave something behind."""
+        if not self.stateful:
+            return self.first
+        namespace: dict[str, Any] = {"__name__": "prefix"}
+        for code in self.codes:
+            exec(code, namespace)
+        return self._public(namespace)
+
+    @staticmethod
+    def _public(namespace: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in namespace.items() if not name.startswith("__")}
+
+
+def _stateless(value: Any) -> bool:
+    if isinstance(value, FunctionType):
+        return not value.__dict__ and not value.__closure__ and all(
+            map(_stateless, (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()))
+        )  # fmt: skip
+    return isinstance(value, IMMUTABLE) or (type(value) is tuple and all(map(_stateless, value)))
 
 
 class _Conditional(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import gc
+import marshal
 import os
 import sys
 from collections import deque
@@ -40,16 +41,18 @@ class NeedsLive(Exception):
 class Program:
     """The program's module, the objects the judge holds handles of, and the calls."""
 
-    def __init__(self, live: bool) -> None:
+    def __init__(self, live: bool, class_under_test: str | None = None) -> None:
         self.live = live
+        self.class_under_test = class_under_test
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
         sys.modules[NAME] = self.module
 
-    def load(self, source: str, code: CodeType | None) -> dict[str, Any]:
-        """Run the module's body; `code` is `source` compiled, where the server has done that."""
+    def load(self, source: str | CodeType) -> dict[str, Any]:
+        """Run the module's body, compiled or not."""
         try:
-            exec(code or compile(source, FILE, "exec", dont_inherit=True), self.module.__dict__)
+            code = compile(source, FILE, "exec", dont_inherit=True) if isinstance(source, str) else source
+            exec(code, self.module.__dict__)
         except BaseException as error:
             return {"x": describe(error)}
         return {"v": None}
@@ -143,6 +146,12 @@ class _Encoder(Encoder):
 
     def other(self, value: Any) -> Any:
         return self.program.handle(value)
+
+    def unusual(self, value: Any, kind: type) -> Any:
+        # An instance of a class under test keeps its methods, also where the class is a kind of list or dict.
+        if kind.__name__ == self.program.class_under_test and kind.__module__ == NAME:
+            return self.program.handle(value)
+        return super().unusual(value, kind)
 
 
 class _Decoder(Decoder):
@@ -310,6 +319,15 @@ def _take(program: Program, iterator: Any, count: int) -> dict[str, Any]:
     return {"v": items}
 
 
+def _plain(value: Any) -> tuple[Any, ...]:
+    """What an object of a class made from list, dict … holds, without what the class adds; else ()."""
+    bases: tuple[Any, ...] = (str, int, float, tuple, list, set, frozenset, bytes)
+    for base in bases:
+        if isinstance(value, base):
+            return (base(value),)
+    return (dict(dict.items(value)),) if isinstance(value, dict) else ()
+
+
 def _class_of(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
@@ -366,7 +384,8 @@ def _operations() -> dict[str, Any]:
     table |= {
         "getattr": getattr, "setattr": setattr, "delattr": delattr, "len": len, "iter": iter,
         "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "hash": hash, "round": round,
-        "isinstance": _class_of, "state": _state, "reversed": reversed, "complex": complex, "format": format,
+        "isinstance": _class_of, "state": _state, "plain": _plain, "reversed": reversed,
+        "complex": complex, "format": format,
         "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
     }  # fmt: skip
     return table
@@ -375,33 +394,41 @@ def _operations() -> dict[str, Any]:
 OPERATIONS = _operations()
 
 
-def run(mode: str, message: dict[str, Any], code: CodeType | None) -> None:
+BATCH, LIVE_CALLS, SHARED, EXPRESSION = b"blse"
+
+
+def run(mode: int, request: memoryview) -> None:
     """Run one program to its end. Never returns: the process ends here.
 
-    Modes: `b` all calls came along (batch), `l` live calls follow, `s` the tests came along (shared),
-    `e` an expression to evaluate.
+    Args:
+        mode: `b` all calls came along (batch), `l` live calls follow, `s` the tests came along (shared),
+            `e` an expression to evaluate.
+        request: marshal of (source, or the program compiled; random seed or None; the entry point where it
+            is a class; what the mode needs).
     """
     status = 0
     try:
         gc.enable()
-        if "random" in message["code"] or "random" in sys.modules:
+        source, seed, kind, rest = marshal.loads(request)
+        if seed is not None or "random" in sys.modules:
             import random
 
-            random.seed(message["seed"])
-        program = Program(mode == "l")
-        loaded = program.load(message["code"], code)
-        _send(ANSWERS if mode != "l" else LIVE, codec.dumps(loaded), mode == "l")
+            random.seed(seed or 0)
+        live = mode == LIVE_CALLS
+        program = Program(live, kind)
+        loaded = program.load(source)
+        _send(LIVE if live else ANSWERS, codec.dumps(loaded), live)
         if "x" not in loaded:
-            if mode == "b":
-                for path, args, kwargs in message["calls"]:
+            if mode == BATCH:
+                for path, args, kwargs in rest:
                     _send(ANSWERS, program.call(path, args, kwargs), False)
-            elif mode == "l":
+            elif live:
                 while True:
                     _send(LIVE, live_answer(program, _receive()), True)
-            elif mode == "s":
-                _shared(program, message)
-            elif mode == "e":
-                _evaluate(program, message["expression"])
+            elif mode == SHARED:
+                _shared(program, rest)
+            elif mode == EXPRESSION:
+                _evaluate(program, rest)
     except NeedsLive:
         _send(ANSWERS, b'{"live":1}', False)
     except BaseException as error:
@@ -414,10 +441,48 @@ def run(mode: str, message: dict[str, Any], code: CodeType | None) -> None:
         os._exit(status)
 
 
-def _shared(program: Program, message: dict[str, Any]) -> None:
+REHEARSAL = """
+import math
+LIMIT = 10
+def f(xs, k=1):
+    seen, out = {}, []
+    for i, x in enumerate(xs):
+        if x not in seen and len(out) < LIMIT:
+            seen[x] = i
+            out.append(str(x).strip())
+    return [tuple(sorted(out)), max(k, 2) + sum(range(3)), ' '.join(out), set(), {1: 2.0}, None, True]
+def g(x):
+    while x > 1: x = x // 2 if x % 2 == 0 else 3 * x + 1
+    return int(x)
+"""
+
+
+def rehearse() -> None:
+    """Run a harmless program as `run` would, in the server, before the first fork.
+
+    The interpreter writes into its code and caches as it warms up; in a fork each page it writes is a fault.
+    """
+    code = marshal.dumps(
+        (compile(REHEARSAL, FILE, "exec", dont_inherit=True), None, None, [["f", [[3, 1, 3]], {}]])
+    )
+    before = sys.path[:]
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    for _ in range(20):
+        source, _, kind, calls = marshal.loads(memoryview(bytearray(code)))
+        program = Program(False, kind)
+        _send(nowhere, codec.dumps(program.load(source)), False)
+        for path, args, kwargs in [*calls, ["g", [6], {}], ["f", [["a", "b"], 2], {}]]:
+            _send(nowhere, program.call(path, args, kwargs), False)
+        sys.stdout.flush()
+    os.close(nowhere)
+    sys.modules.pop(NAME, None)
+    sys.path[:] = before
+
+
+def _shared(program: Program, sources: list[str]) -> None:
     # The weaker way, for suites that need it: the program could forge these answers.
     namespace = program.module.__dict__
-    for source in (message["setup"], *message["tests"]):
+    for source in sources:
         try:
             exec(compile(source, "test.py", "exec", dont_inherit=True), namespace)
             answer: dict[str, Any] = {"v": None}

@@ -13,8 +13,17 @@ from typing import Any, TypeVar
 
 from . import codec
 from .codec import CannotCross, Decoder, Encoder, containers
+from .plan import Trusted
 
 T = TypeVar("T")
+PREDICATES = frozenset(
+    name
+    for kind in (str, bytes, int, float, set, dict, list, tuple)
+    for name in vars(kind)
+    if name.startswith("is") or name in ("startswith", "endswith")
+) | {"all", "any", "equals"}
+"""Methods of plain data (and of arrays) whose answer alone decides a test."""
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 class ProgramGone(BaseException):
@@ -33,12 +42,13 @@ class Session:
     """One program under test: sends calls, or takes the answers that came ahead, and keeps what it saw."""
 
     def __init__(
-        self, exchange: Callable[[bytes], bytes] | None, ahead: list[bytes], class_under_test: bool
+        self, exchange: Callable[[bytes], bytes] | None, ahead: list[bytes], trusted: Trusted
     ) -> None:
         self.exchange = exchange
         self.ahead = ahead
         self.position = 0
-        self.class_under_test = class_under_test
+        self.trusted = trusted
+        self.class_under_test = trusted.class_under_test
         self.gone = False
         self.needs_live = False
         self.call: tuple[str, Any, Any] | None = None
@@ -320,6 +330,8 @@ class Handle:
         object.__setattr__(self, "_ilf_name", name)
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute in PREDICATES and attribute not in self._ilf_session.trusted.methods:
+            raise _opaque(self)
         return self._ilf_session.operate("getattr", self._ilf_number, attribute)
 
     def __setattr__(self, attribute: str, value: Any) -> None:
@@ -353,6 +365,9 @@ class Handle:
         return self._ilf_number
 
     def __repr__(self) -> str:
+        session = self._ilf_session
+        if "__repr__" in session.trusted.methods and not session.gone:
+            return _exactly(str, session.operate("repr", self._ilf_number))
         return f"<{self._ilf_name} object of the program>"
 
     def __str__(self) -> str:
@@ -362,10 +377,14 @@ class Handle:
         return _exactly(str, self._ilf_session.operate("format", self._ilf_number, spec))
 
     def __bool__(self) -> bool:
-        return _exactly(bool, _own(self, "bool"))
+        if not self._ilf_session.class_under_test:
+            raise _opaque(self)
+        return _exactly(bool, self._ilf_session.operate("bool", self._ilf_number))
 
     def __contains__(self, item: Any) -> bool:
-        return _exactly(bool, _own(self, "contains", item))
+        if self._ilf_session.class_under_test:
+            return _exactly(bool, self._ilf_session.operate("contains", self._ilf_number, item))
+        return any(found is item or found == item for found in self)
 
     def __len__(self) -> int:
         return _exactly(int, self._ilf_session.operate("len", self._ilf_number))
@@ -448,21 +467,33 @@ def _exactly(kind: type[T], value: Any) -> T:
     return value
 
 
+def _opaque(handle: Handle) -> Opaque:
+    return Opaque(
+        f"the result is an object of type {handle._ilf_name}, which is no plain data: it cannot cross"
+    )
+
+
 def _own(handle: Handle, operation: str, *args: Any) -> Any:
-    """Operators whose answer decides a test: the program's own only where a class is under test."""
-    if not handle._ilf_session.class_under_test:
-        raise Opaque(
-            f"the result is an object of type {handle._ilf_name}, which is no plain data: it cannot cross"
-        )
-    return handle._ilf_session.operate(operation, handle._ilf_number, *args)
+    """An operator that is handed the test's own data. Only the one of a class under test is asked, where the
+    trusted class has that operator: any other object could be equal to everything.
+    """
+    session = handle._ilf_session
+    name = operation.rstrip("_")
+    related = COMPARISONS if name in COMPARISONS else (name, name.removeprefix("r"))
+    if not session.class_under_test or session.trusted.methods.isdisjoint(f"__{name}__" for name in related):
+        raise _opaque(handle)
+    return session.operate(operation, handle._ilf_number, *args)
 
 
 def _equal(left: Handle, right: Any) -> bool:
     session = left._ilf_session
+    if not isinstance(right, Handle):
+        if session.class_under_test and session.trusted.methods.isdisjoint({"__eq__", "__ne__"}):
+            # A class made from list, dict …: what it holds is compared here.
+            return bool(session.operate("plain", left._ilf_number) == (right,))
+        return bool(_exactly(bool, _own(left, "eq", right)))
     if session.class_under_test:
         return bool(_exactly(bool, session.operate("eq", left._ilf_number, right)))
-    if not isinstance(right, Handle):
-        return bool(_own(left, "eq", right))
     if left._ilf_number == right._ilf_number:
         return True
     # The program's own __eq__ is not asked: two objects are equal if they hold equal plain data.

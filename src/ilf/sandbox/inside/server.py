@@ -4,8 +4,8 @@ It is process 1 of the jail's own pid namespace: signals from programs do not re
 children, and one `kill(-1)` ends everything a program left. It reads no program output and decides nothing;
 it measures, limits, cleans, and passes bytes on.
 
-Frames to the server: length (4 bytes), mode letter, request. Frames from it: length, then `D` and a report,
-or `M` and a live answer.
+Frames to the server: length (4 bytes), mode letter, request (`program.run` reads it). Frames from it: length,
+then `D` and a report, or `M` and a live answer.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ import sys
 import time
 from typing import Any
 
-from . import codec, program
+from . import program
 
 REPORT = struct.Struct(
     "<iBddBI"
 )  # wait status, reason, CPU and wall seconds, contended, length of the answers
 FINISHED, CPU, WALL, MEMORY, PROCESSES = range(5)
+LIVE_MODE = ord("l")
+SCRATCH = 256 << 10
+DESCRIPTORS = 256  # more than the server ever has open (RLIMIT_NOFILE, see isolation.start)
 PAGE = resource.getpagesize()
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
-# handlers would run for every program, at 0.15 to 0.5 ms each.
+# handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
+# page tables of all memory and the mappings of every library.
 PREIMPORT = (
-    "abc array bisect cmath collections collections.abc copy datetime decimal enum fractions functools heapq "
-    "itertools json math operator re string sys time typing warnings _random"
+    "abc bisect collections collections.abc copy enum functools heapq itertools json math operator re string "
+    "sys time typing warnings"
 )
 
 
@@ -62,8 +66,16 @@ class Bounded(io.RawIOBase):
             return len(data)
 
 
+class Broken(Exception):
+    """The program broke a limit, or ended, in the middle of a message."""
+
+
 class Server:
-    """Runs programs one after the other, each in a process of its own."""
+    """Runs programs one after the other, each in a process of its own.
+
+    Programs are forks of this process and can read all of its memory. So what belongs to one program (its
+    code, its calls, its answers) is kept in buffers only, as bytes, and wiped before the next.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
@@ -79,38 +91,41 @@ class Server:
         self.files: int = settings["open_files"]
         self.cpu_limit = math.ceil(self.cpu) + 1
         self.poll = select.poll()
-        self.children_cpu = 0.0
         self.own_pages = 0
         self.baseline: tuple[Any, ...] = ()
         self.contended = False
         self.pace = min(_yardstick() for _ in range(5))
+        self.scratch = bytearray(SCRATCH)
+        self.header = bytearray(4)
 
     def serve(self) -> None:
         """Answer requests until the judge is gone."""
         self.own_pages = self._pages(os.getpid())
+        os.utime(self.tmp, (0, 0))
         self.baseline = self._traces()
         while True:
-            header = self._read(4)
-            request = self._read(int.from_bytes(header, "little"))
-            self.one(chr(request[0]), request[1:])
+            request, size = self._read()
+            self.one(request, size)
 
-    def _read(self, size: int) -> bytes:
-        data = os.read(self.judge, size)
-        if len(data) == size:
-            return data
-        parts = [data]
-        size -= len(data)
-        while size:
-            data = os.read(self.judge, min(size, 1 << 20))
-            if not data:
+    def _read(self) -> tuple[bytearray, int]:
+        """A message of the judge's, in the scratch buffer if it fits; and its length."""
+        self._fill(memoryview(self.header))
+        size = int.from_bytes(self.header, "little")
+        buffer = self._buffer(size)
+        self._fill(memoryview(buffer)[:size])
+        return buffer, size
+
+    def _fill(self, view: memoryview) -> None:
+        while view:
+            count = os.readv(self.judge, [view])
+            if not count:
                 os._exit(0)
-            parts.append(data)
-            size -= len(data)
-        return b"".join(parts)
+            view = view[count:]
 
-    def _write(self, kind: bytes, *parts: bytes) -> None:
-        size = sum(map(len, parts)) + 1
-        view = memoryview(b"".join((size.to_bytes(4, "little"), kind, *parts)))
+    def _buffer(self, size: int) -> bytearray:
+        return self.scratch if size <= len(self.scratch) else bytearray(size)
+
+    def _write(self, view: memoryview) -> None:
         while view:
             view = view[os.write(self.judge, view) :]
 
@@ -119,32 +134,27 @@ class Server:
             return os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=self.settings[name])
         return os.memfd_create(name)
 
-    def one(self, mode: str, request: bytes) -> None:
+    def one(self, request: bytearray, size: int) -> None:
         """Run one program, report, and leave no trace of it."""
         self.contended = False
         answers, output = self._store("answers"), self._store("output")
         ours = theirs = -1
-        if mode == "l":
+        mode = request[0]
+        if mode == LIVE_MODE:
             import socket
 
             pair = socket.socketpair()
             ours, theirs = pair[0].detach(), pair[1].detach()
-        # Parsed and compiled here, where the parser is warm: a fresh fork pays for every page it touches.
-        message = codec.loads(request)
-        code = None
-        if message.get("ahead"):
-            with contextlib.suppress(Exception):
-                code = compile(message["code"], program.FILE, "exec", dont_inherit=True)
+            os.set_blocking(ours, False)
         started = time.monotonic()
-        gc.freeze()
         pid = os.fork()
         if pid == 0:
-            self.become_program(answers, output, ours, theirs, mode, message, code)
+            self.become_program(answers, output, ours, theirs, mode, memoryview(request)[1:size])
         if theirs >= 0:
             os.close(theirs)
         watch = os.pidfd_open(pid)
         try:
-            reason = self.wait(pid, watch, ours)
+            reason = self.wait(pid, watch, ours, started)
             status, used = self.clean(pid)
         finally:
             os.close(watch)
@@ -155,16 +165,31 @@ class Server:
             used > self.cpu or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
         ):
             reason = CPU
-        data = _contents(answers)
-        text = _contents(output)
+        _wipe(request, size)
+        self._report(answers, output, status, reason, used, wall)
         os.close(answers)
         os.close(output)
-        self._write(b"D", REPORT.pack(status, reason, used, wall, self.contended, len(data)), data, text)
         if not self.spotless():
             os._exit(3)  # the pool starts a fresh jail
 
+    def _report(self, answers: int, output: int, status: int, reason: int, used: float, wall: float) -> None:
+        """Send the judge how the program ended and what it left, without keeping any of it."""
+        said = min(os.fstat(answers).st_size, self.settings["answer_bytes"])
+        printed = min(os.fstat(output).st_size, self.settings["output_bytes"])
+        start = 5 + REPORT.size
+        size = start + said + printed
+        buffer = self._buffer(size)
+        view = memoryview(buffer)
+        buffer[:4] = (size - 4).to_bytes(4, "little")
+        buffer[4] = ord("D")
+        REPORT.pack_into(buffer, 5, status, reason, used, wall, self.contended, said)
+        _pread(answers, view[start : start + said])
+        _pread(output, view[start + said : size])
+        self._write(view[:size])
+        _wipe(buffer, size)
+
     def become_program(
-        self, answers: int, output: int, ours: int, theirs: int, mode: str, message: Any, code: Any
+        self, answers: int, output: int, ours: int, theirs: int, mode: int, request: memoryview
     ) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
         try:
@@ -176,7 +201,7 @@ class Server:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.dup2(answers, program.ANSWERS)
-            os.closerange(program.LIVE + (theirs >= 0), 64)
+            os.closerange(program.LIVE + (theirs >= 0), DESCRIPTORS)
             resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_limit, self.cpu_limit + 1))
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
             if self.uid is not None:
@@ -187,14 +212,13 @@ class Server:
                 os.setsid()
         except BaseException:
             os._exit(99)
-        program.run(mode, message, code)
+        program.run(mode, request)
 
-    def wait(self, pid: int, watch: int, live: int) -> int:
-        """Until the program's process ends, or breaks a limit; meanwhile pass live messages on."""
+    def wait(self, pid: int, watch: int, live: int, started: float) -> int:
+        """Wait for the program to end, passing live messages on; the limit that it broke, if any."""
         poll = self.poll
         poll.register(watch, select.POLLIN)
-        idle = 0.0  # wall time spent waiting for the judge, which is not the program's
-        started = time.monotonic()
+        self.idle = 0.0  # wall time spent waiting for the judge, which is not the program's
         tick = min(0.1, self.cpu, self.wall)
         if live >= 0:
             poll.register(live, select.POLLIN)
@@ -203,36 +227,95 @@ class Server:
             while True:
                 events = poll.poll(tick * 1000 + 1)
                 if not events:
-                    reason = self.exceeded(pid, time.monotonic() - started - idle)
-                    if reason != FINISHED:
-                        self.contended = self._shared_core(pid, time.monotonic() - started)
-                        return reason
+                    self._check(pid, started)
                     tick = 0.05
                 for descriptor, _ in events:
                     if descriptor == watch:
                         return FINISHED
-                    if descriptor == live:
-                        message = _frame(live)
-                        if message is None:
-                            poll.unregister(live)
-                            listening = False
-                            continue
-                        reason = self.exceeded(pid, time.monotonic() - started - idle)
-                        if reason != FINISHED:
-                            self.contended = self._shared_core(pid, time.monotonic() - started)
-                            return reason
-                        self._write(b"M", message)
-                        before = time.monotonic()
-                        answer = self._read(int.from_bytes(self._read(4), "little"))
-                        idle += time.monotonic() - before
-                        if answer[:1] != b"C":
-                            return FINISHED
-                        if not _send(live, answer[1:]):
-                            return FINISHED
+                    message = self._heard(pid, watch, live, started)
+                    if message is None:
+                        poll.unregister(live)
+                        listening = False
+                        continue
+                    self._check(pid, started)
+                    self._write(memoryview(message))
+                    _wipe(message, len(message))
+                    before = time.monotonic()
+                    answer, size = self._read()
+                    self.idle += time.monotonic() - before
+                    if answer[0] != ord("C"):
+                        return FINISHED
+                    self._tell(pid, watch, live, started, memoryview(answer)[1:size])
+                    _wipe(answer, size)
+        except Broken as broken:
+            return int(broken.args[0])
         finally:
             poll.unregister(watch)
             if listening:
                 poll.unregister(live)
+
+    def _check(self, pid: int, started: float) -> None:
+        """Broken where a limit is."""
+        wall = time.monotonic() - started
+        reason = self.exceeded(pid, wall - self.idle)
+        if reason != FINISHED:
+            self.contended = self._shared_core(pid, wall)
+            raise Broken(reason)
+
+    def _heard(self, pid: int, watch: int, live: int, started: float) -> bytearray | None:
+        """One message of the program's, as the frame for the judge; None where there is none.
+
+        A program that stops in the middle, or sends a byte now and then, is held to its limits meanwhile.
+        """
+        header = bytearray(4)
+        if not self._receive(pid, watch, live, started, memoryview(header)):
+            return None
+        size = int.from_bytes(header, "little")
+        if size > program.MAX_ANSWER + 1000:
+            return None
+        message = bytearray(size + 5)
+        message[:5] = (size + 1).to_bytes(4, "little") + b"M"
+        return message if self._receive(pid, watch, live, started, memoryview(message)[5:]) else None
+
+    def _receive(self, pid: int, watch: int, live: int, started: float, view: memoryview) -> bool:
+        checked = time.monotonic()
+        while view:
+            ready, _, _ = select.select([live, watch], [], [], 0.05)
+            if time.monotonic() - checked > 0.05:
+                self._check(pid, started)
+                checked = time.monotonic()
+            if live in ready:
+                try:
+                    count = os.readv(live, [view])
+                except OSError:
+                    return False
+                if not count:
+                    return False
+                view = view[count:]
+            elif ready:
+                return False
+        return True
+
+    def _tell(self, pid: int, watch: int, live: int, started: float, body: memoryview) -> None:
+        """A message to the program, which may not be reading."""
+        parts = [memoryview(len(body).to_bytes(4, "little")), body]
+        while parts:
+            _, ready, _ = select.select([watch], [live], [], 0.05)
+            if not ready:
+                self._check(pid, started)
+                if select.select([watch], [], [], 0)[0]:
+                    raise Broken(FINISHED)
+                continue
+            try:
+                count = os.writev(live, parts)
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise Broken(FINISHED) from None
+            while parts and count >= len(parts[0]):
+                count -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][count:]
 
     def exceeded(self, pid: int, wall: float) -> int:
         """Which limit the running program has broken."""
@@ -353,6 +436,7 @@ class Server:
         try:
             os.chmod(self.tmp, 0o700)
             empty(self.tmp)
+            os.utime(self.tmp, (0, 0))
             if self.isolated:
                 self.tidy_owner()
         except OSError:
@@ -401,50 +485,19 @@ def empty(folder: str) -> None:
             os.rmdir(entry.path)
 
 
-def _contents(descriptor: int) -> bytes:
-    size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, size, 0) if size else b""
-
-
-def _frame(descriptor: int) -> bytes | None:
-    """One length-prefixed message from the program; None at its end or where it is no message."""
-    header = _some(descriptor, 4)
-    size = int.from_bytes(header, "little")
-    if len(header) < 4 or size > program.MAX_ANSWER + 1000:
-        return None
-    data = _some(descriptor, size)
-    return data if len(data) == size else None
-
-
-def _some(descriptor: int, size: int) -> bytes:
-    """Up to `size` bytes; fewer where the program stops in the middle for a second."""
-    parts: list[bytes] = []
-    while size:
-        ready, _, _ = select.select([descriptor], [], [], 1.0)
-        if not ready:
-            break
-        try:
-            data = os.read(descriptor, min(size, 1 << 20))
-        except OSError:
-            break
-        if not data:
-            break
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)
-
-
-def _send(descriptor: int, data: bytes) -> bool:
-    view = memoryview(len(data).to_bytes(4, "little") + data)
+def _pread(descriptor: int, view: memoryview) -> None:
+    offset = 0
     while view:
-        _, ready, _ = select.select([], [descriptor], [], 5.0)
-        if not ready:
-            return False
-        try:
-            view = view[os.write(descriptor, view[: 1 << 16]) :]
-        except OSError:
-            return False
-    return True
+        count = os.preadv(descriptor, [view], offset)
+        if not count:
+            view[:] = bytes(len(view))  # cut short meanwhile, which nobody alive can do
+            return
+        offset += count
+        view = view[count:]
+
+
+def _wipe(buffer: bytearray, size: int) -> None:
+    memoryview(buffer)[:size] = bytes(size)
 
 
 def main() -> None:
@@ -466,7 +519,9 @@ def main() -> None:
     sys.argv = [program.FILE]
     sys.path[:] = settings["path"]
     server = Server(settings)
+    program.rehearse()
     gc.collect()
     gc.disable()
+    gc.freeze()
     gc.set_threshold(5000, 10, 10)  # of the programs, which switch it on again
     server.serve()

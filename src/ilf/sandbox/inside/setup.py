@@ -14,7 +14,7 @@ import resource
 import sys
 from typing import Any
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 2, 4, 8, 1024
 MNT_DETACH = 2
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_CAP_AMBIENT = 4, 22, 24, 47
 PR_SET_NO_NEW_PRIVS = 38
@@ -38,7 +38,7 @@ def _prctl(option: int, *args: Any) -> None:
 def mount_tmpfs(path: str, size: int, inodes: int, mode: str) -> None:
     """Mount a tmpfs of at most `size` bytes and `inodes` files."""
     options = f"size={size},nr_inodes={inodes},mode={mode}".encode()
-    flags = ctypes.c_ulong(MS_NOSUID | MS_NODEV)
+    flags = ctypes.c_ulong(MS_NOSUID | MS_NODEV | MS_NOATIME)
     _check(libc.mount(b"tmpfs", path.encode(), b"tmpfs", flags, options), f"mount {path}")
 
 
@@ -73,6 +73,12 @@ def _install_seccomp(program: bytes) -> None:
 def main() -> None:
     """Read the settings (JSON, first argument), lock the jail, become what they name."""
     settings = json.loads(sys.argv[1])
+    # It has the number that it had in the parent, which is high where many files are open there: the lowest
+    # free one instead, so that all descriptors lie in the range that programs' processes close.
+    low = os.dup(settings["judge"])
+    os.close(settings["judge"])
+    os.set_inheritable(low, True)
+    settings["judge"] = low
     if settings["isolated"]:
         uid = settings["uid"]
         mount_tmpfs("/tmp", settings["tmp_bytes"], settings["tmp_inodes"], "700")
