@@ -270,7 +270,7 @@ CHEATING = [
     ("NotImplemented", "failed", "def f(x): return NotImplemented\n"),
     ("not a number", "failed", "def f(x): return float('nan')\n"),
     ("True for everything", "failed", "def f(x): return True\n"),
-    ("patched builtins", "error",
+    ("patched builtins", "failed",
      "import builtins\nbuiltins.abs = lambda x: 0\nbuiltins.isinstance = lambda *a: True\nbuiltins.len = lambda x: 0\ndef f(x): return 0\n"),
     ("patched assertion error", "failed",
      "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\ndef f(x): return 0\n"),

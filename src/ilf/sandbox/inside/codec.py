@@ -41,8 +41,13 @@ LATE = {
 """Learned when a value of one is met: few programs need these modules, and a fork copies what there is."""
 MAX_NDIM = 32
 
-_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_loads = json.JSONDecoder().decode
+# The encoder's and the decoder's C parts alone: `encode` and `decode` make new objects for every call.
+_json: Any = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+_made: Any = json.encoder
+_write: Any = _made.c_make_encoder and _made.c_make_encoder(
+    None, _json.default, _made.encode_basestring_ascii, None, ":", ",", False, False, True
+)
+_scan: Any = vars(json.JSONDecoder())["scan_once"]
 
 
 class CannotCross(Exception):
@@ -51,12 +56,19 @@ class CannotCross(Exception):
 
 def dumps(value: Any) -> bytes:
     """JSON-able `value` as UTF-8 (lone surrogates are escaped, so every str survives)."""
-    return _dumps(value).encode("ascii")
+    return ("".join(_write(value, 0)) if _write else _json.encode(value)).encode("ascii")
 
 
 def loads(data: bytes) -> Any:
     """The opposite of `dumps`; ValueError or RecursionError on anything else."""
-    return _loads(data.decode("utf-8"))
+    text = data.decode("utf-8")
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("no JSON") from None
+    if end != len(text):
+        raise ValueError("more than one value")
+    return value
 
 
 def _hex(value: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ LIVE = 4  # file descriptor of the socket on which further calls come, where the
 NAME = "solution"  # the module the program runs as
 FILE = "program.py"
 MAX_ANSWER = 8 << 20
+LOADED: dict[str, Any] = {"v": None}
 
 EXCEPTIONS = frozenset(
     name
@@ -55,7 +56,7 @@ class Program:
             exec(code, self.module.__dict__)
         except BaseException as error:
             return {"x": describe(error)}
-        return {"v": None}
+        return LOADED
 
     def handle(self, value: Any) -> Any:
         """A number under which the judge can use `value` later."""
@@ -243,9 +244,9 @@ def describe(error: BaseException, program: Program | None = None) -> dict[str, 
 
 def _send(descriptor: int, data: bytes, framed: bool) -> None:
     data = len(data).to_bytes(4, "little") + data if framed else data + b"\n"
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def _receive() -> Any:
