@@ -103,6 +103,18 @@ def test_run_again_and_report(ilf, tmp_path):
     assert status == 0 and err.count(": unchanged") == 8
 
 
+def test_a_report_is_written_again_only_for_what_is_new(ilf, tmp_path):
+    (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
+    command = ("run", tmp_path / "toy.toml", "--out", tmp_path / "run")
+    ilf(*command)
+    report = RunFolder(tmp_path / "run").report
+    report.write_text("kept")
+    assert ilf(*command)[0] == 0
+    assert report.read_text() == "kept"
+    assert ilf(*command, "--set", "evaluation.sampling.n=3")[0] == 0
+    assert "<html" in report.read_text()
+
+
 def test_dry_run_of_the_shipped_starter_config(ilf, tmp_path):
     status, out, err = ilf("run", "--dry-run", "--out", tmp_path / "dry")
     assert status == 0, err

@@ -96,10 +96,12 @@ def run(
         from ilf.dryrun import dry
 
         settings, folder = dry(settings, out)
-    algorithm.run(settings, folder)
-    from ilf.report.command import write_report
+    run_folder = algorithm.run(settings, folder)
+    from ilf.report.command import is_current, write_report
 
-    typer.echo(f"Report: {write_report(folder)}")
+    if not is_current(folder):
+        write_report(folder)
+    typer.echo(f"Report: {run_folder.report}")
 
 
 @tasks_app.command("show")

@@ -66,6 +66,15 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     return write(run.document(load_run(folder)), out or RunFolder(folder).report)
 
 
+def is_current(folder: Path) -> bool:
+    """Whether a run's report is younger than everything that the run's steps wrote."""
+    run = RunFolder(folder)
+    if not run.report.is_file():
+        return False
+    written = [file.stat().st_mtime for of_round in run.rounds() for file in of_round.path.iterdir()]
+    return run.report.stat().st_mtime > max(written, default=0.0)
+
+
 def write(document: Document, out: Path) -> Path:
     """Render a document to `out`, and its tables and figures into the folder `NAME-files` beside it."""
     from ilf.report import export, figures, page
