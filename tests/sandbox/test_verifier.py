@@ -185,6 +185,27 @@ def test_long_programs_behind_a_slow_one():
         assert all(verdict.passed for verdict in found) and restarts(mine) == 0
 
 
+def test_a_jail_ended_while_it_starts_leaves_nothing():
+    mine = pool.Pool(probe(), Limits(), 1)
+    groups = set()
+    for number in range(60):
+        worker = pool.Worker(mine)
+        groups |= {process.pid for process in worker.processes}
+        time.sleep(number / 10_000)
+        worker.close()
+
+    def left():
+        rows = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+        return [
+            row for row in map(str.split, rows.splitlines()) if int(row[0]) in groups and row[1][0] != "Z"
+        ]
+
+    deadline = time.monotonic() + 10
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left()
+
+
 def test_async_streams():
     async def source():
         for code in (RIGHT, "def f(x): return 0\n", RIGHT):

@@ -10,6 +10,7 @@ import json
 import marshal
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -257,6 +258,17 @@ def start(
     return _starter(os.getpid()).submit(popen).result()
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what `start` started.
+
+    As a group: bubblewrap's own child, until it is told to go on, dies with nobody and would stay for ever.
+    """
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+
+
 @functools.cache
 def _compile_inside() -> None:
     """What runs inside is compiled once, not by every process that starts: they can write nowhere."""
@@ -285,14 +297,14 @@ def _try(how: str) -> str:
             reply = ours.recv(65536)
             if b'{"v":7}' in reply:
                 return ""
-            process.kill()
+            end(process)
             assert process.stderr is not None
             lines = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
             return lines[-1] if lines else "the jail did not answer"
         except OSError as error:
             return str(error)
         finally:
-            process.kill()
+            end(process)
             process.wait()
             if process.stderr is not None:
                 process.stderr.close()

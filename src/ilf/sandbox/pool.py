@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilf.errors import SandboxFailure
-from ilf.sandbox.isolation import Isolation, start
+from ilf.sandbox.isolation import Isolation, end, start
 from ilf.sandbox.limits import Limits
 
 AHEAD = 3
@@ -154,7 +154,7 @@ class Worker:
         """End everything this worker has."""
         self.socket.close()
         for process in self.processes:
-            process.kill()
+            end(process)
         for process in self.processes:
             process.wait()
             if process.stderr is not None:
