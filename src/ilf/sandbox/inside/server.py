@@ -215,7 +215,10 @@ class Server:
         program.run(mode, request)
 
     def wait(self, pid: int, watch: int, live: int, started: float) -> int:
-        """Wait for the program to end, passing live messages on; the limit that it broke, if any."""
+        """Wait for the program to end, passing live messages on; the limit that it broke, if any.
+
+        What it said before it ended is passed on too: else the verdict would depend on who is quicker.
+        """
         poll = self.poll
         poll.register(watch, select.POLLIN)
         self.idle = 0.0  # wall time spent waiting for the judge, which is not the program's
@@ -223,6 +226,7 @@ class Server:
         if live >= 0:
             poll.register(live, select.POLLIN)
         listening = live >= 0
+        ended = False
         try:
             while True:
                 events = poll.poll(tick * 1000 + 1)
@@ -231,9 +235,16 @@ class Server:
                     tick = 0.05
                 for descriptor, _ in events:
                     if descriptor == watch:
-                        return FINISHED
+                        if not listening:
+                            return FINISHED
+                        self.kill_all(pid)  # nobody else may go on talking
+                        poll.unregister(watch)
+                        ended = True
+                        continue
                     message = self._heard(pid, watch, live, started)
                     if message is None:
+                        if ended:
+                            return FINISHED
                         poll.unregister(live)
                         listening = False
                         continue
@@ -250,7 +261,8 @@ class Server:
         except Broken as broken:
             return int(broken.args[0])
         finally:
-            poll.unregister(watch)
+            if not ended:
+                poll.unregister(watch)
             if listening:
                 poll.unregister(live)
 
@@ -304,14 +316,14 @@ class Server:
             if not ready:
                 self._check(pid, started)
                 if select.select([watch], [], [], 0)[0]:
-                    raise Broken(FINISHED)
+                    return
                 continue
             try:
                 count = os.writev(live, parts)
             except BlockingIOError:
                 continue
             except OSError:
-                raise Broken(FINISHED) from None
+                return  # it has ended; what it said before is still to be read
             while parts and count >= len(parts[0]):
                 count -= len(parts.pop(0))
             if parts:
