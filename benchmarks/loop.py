@@ -59,7 +59,6 @@ class PaperWay:
 
     def __init__(self, folder: Path, every: int) -> None:
         from ilf.algorithm import load_source, load_splits
-        from ilf.prompts import Prompter
 
         self.config = load_config(folder / "config.toml")
         self.files = RunFolder(folder).round(1)
@@ -67,7 +66,6 @@ class PaperWay:
         source = load_source(self.config)
         self.tasks = {task.task_id: task for task in source}
         self.splits = load_splits(self.config, source)
-        self.prompter: Callable[[Path], Prompter] = _prompter
 
     def seconds(self, step: str) -> float:
         """Of one step, scaled to all of its units."""
@@ -115,7 +113,7 @@ class PaperWay:
 
         began = time.perf_counter()
         folder = resolve(model).path
-        prompter = self.prompter(folder)
+        prompter = self._prompter(model)
         prompts = prompts_of(prompter)
         few = prompts[:: self.every]
         params = SamplingParams(
@@ -130,6 +128,11 @@ class PaperWay:
         assert made == len(few) * sampling.n
         return opened - began + (time.perf_counter() - opened) * len(prompts) / len(few)
 
+    def _prompter(self, model: str) -> Any:
+        from ilf.steps import make_prompter
+
+        return make_prompter(model, self.config.engine.name, self.config.prompts.style)
+
     def _verdicts(self, programs: Sequence[Program]) -> float:
         from verify import human_eval
 
@@ -138,12 +141,11 @@ class PaperWay:
         return seconds * len(programs) / len(few)
 
     def _refiner_examples(self) -> list[Example]:
-        from ilf.models import resolve
         from ilf.steps import refiner_examples
 
         refine = {task.task_id for task in self.splits["refine"]}
         items = [item for item in read_jsonl(self.files.feedback, Feedback) if item.task_id in refine]
-        return refiner_examples(self.prompter(resolve(self.config.model).path), self.tasks, items)[0]
+        return refiner_examples(self._prompter(self.config.model), self.tasks, items)[0]
 
     def _finetune(self, examples: Sequence[Example], settings: Any) -> float:
         import torch
@@ -166,13 +168,6 @@ class PaperWay:
             began = time.perf_counter()
             model.save_pretrained(Path(scratch) / "model")
         return float(opened + seconds * settings.epochs * len(rows) / (2 * few) + time.perf_counter() - began)
-
-
-def _prompter(folder: Path) -> Any:
-    from ilf.models import chat_template
-    from ilf.prompts import Prompter
-
-    return Prompter("chat", template=chat_template(folder))
 
 
 def growth(config: Path, folder: Path, factors: Sequence[int] = (1, 4, 16)) -> None:

@@ -267,19 +267,17 @@ def test_folders_of_other_runs_and_newer_versions(ilf, tmp_path):
     assert json.loads(manifest.read_text()) == newer
 
 
+def scripted(folder):
+    """The words that name what `world(folder)` wrote: its tasks, and the model that answers from its script."""
+    return ["--tasks", folder / "tasks.jsonl", "--engine", "scripted", "--model", folder / "script.jsonl"]
+
+
 def test_what_cannot_be_written_is_one_line(ilf, tmp_path):
     (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
     file = tmp_path / "toy.toml"
     refused(ilf("run", file, "--out", file), str(file), "no folder can be made there")
     refused(ilf("run", file, "--out", file / "run"), str(file), "no folder can be made there")
-    common = [
-        "--tasks",
-        tmp_path / "tasks.jsonl",
-        "--engine",
-        "scripted",
-        "--model",
-        tmp_path / "script.jsonl",
-    ]
+    common = scripted(tmp_path)
     refused(ilf("sample", *common, "--out", file / "p.jsonl"), "cannot be written")
     verdicts = write(tmp_path / "v.jsonl", {"task_id": "toy/test_0", "status": "passed"})
     evaluate = ["evaluate", "--tasks", tmp_path / "tasks.jsonl", "--ids", "toy/test_0", "-k", "1"]
@@ -302,15 +300,7 @@ def test_numbers_out_of_range_are_refused(ilf, words):
 def test_samples_are_never_overwritten_and_not_drawn_twice(ilf, tmp_path):
     world(tmp_path)
     out = tmp_path / "p.jsonl"
-    common = [
-        "--tasks",
-        tmp_path / "tasks.jsonl",
-        "--engine",
-        "scripted",
-        "--model",
-        tmp_path / "script.jsonl",
-    ]
-    common += ["--style", "chat", "--out", out]
+    common = [*scripted(tmp_path), "--style", "chat", "--out", out]
     assert ilf("sample", *common, "-n", 2)[0] == 0
     before = (out.read_bytes(), out.stat().st_mtime_ns)
     status, _, err = ilf("sample", *common, "-n", 2)

@@ -113,7 +113,7 @@ class Lab:
     @property
     def has_weights(self) -> bool:
         """Whether texts can be scored under the run's models."""
-        return self.config.engine.name not in ("scripted", "openai")
+        return self.config.engine.name not in steps.NO_WEIGHTS
 
     @cached_property
     def programs(self) -> list[Program]:
