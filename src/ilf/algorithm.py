@@ -223,7 +223,7 @@ def _attempts(
                 policy.open, policy.hash, tasks, config.sampling, files.programs,
                 seed=config.seed, style=config.prompts.style, round=number,
             )  # fmt: skip
-            step.counts = _sample_counts(programs)
+            step.counts = steps.sample_counts(programs)
         programs = read_jsonl(files.programs, Program)
     stale = next((p for p in programs if p.model != policy.hash), None)
     if stale is not None:
@@ -397,7 +397,7 @@ def _refine(
                 use_feedback=asked.use_feedback, max_sandbox_errors=config.max_sandbox_errors,
             )  # fmt: skip
             step.counts = {
-                **_sample_counts(rows),
+                **steps.sample_counts(rows),
                 "passed": sum(r.verdict is not None and r.verdict.passed for r in rows),
             }
     return read_jsonl(files.refinements, Refinement)
@@ -525,7 +525,7 @@ def _evaluate(
 
         write_text(files.evaluation, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         written = [p for arm in arms for p in read_jsonl(files.evaluation_programs(arm), Program)]
-        step.counts = {"tasks": len(tasks), **_sample_counts(written)}
+        step.counts = {"tasks": len(tasks), **steps.sample_counts(written)}
         if config.engine.name != "scripted":
             from ilf.training import write_card
 
@@ -571,10 +571,6 @@ def _refinement_rates(run: _Run, refinements: Sequence[Refinement], ks: Sequence
 
 
 # --- small things -----------------------------------------------------------------------------------------
-
-
-def _sample_counts(rows: Sequence[Program] | Sequence[Refinement]) -> dict[str, float]:
-    return {"samples": len(rows), "tokens": sum(row.tokens or 0 for row in rows)}
 
 
 def _verdict_counts(verdicts: Sequence[Verdict]) -> dict[str, float]:

@@ -157,6 +157,11 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
+def sample_counts(rows: Sequence[Program] | Sequence[Refinement]) -> dict[str, float]:
+    """What a sampling made, for the manifest."""
+    return {"samples": len(rows), "tokens": sum(row.tokens or 0 for row in rows)}
+
+
 # --- 1: programs ------------------------------------------------------------------------------------------
 
 

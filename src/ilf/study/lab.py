@@ -256,7 +256,7 @@ class Lab:
                     use_feedback=refining.feedback != "none",
                     max_sandbox_errors=self.config.max_sandbox_errors, what=refining.name,
                 )  # fmt: skip
-                step.counts = {"samples": len(rows), "tokens": sum(r.tokens or 0 for r in rows)}
+                step.counts = steps.sample_counts(rows)
         return read_jsonl(out, Refinement)
 
     # --- models ------------------------------------------------------------------------------------------

@@ -55,12 +55,8 @@ def samples(lab: Lab, model: Model, tasks: Sequence[Task], split: str, sampling:
                 {task.task_id: task for task in tasks}, programs, files.verdicts, lab.config.verify,
                 max_sandbox_errors=lab.config.max_sandbox_errors,
             )  # fmt: skip
-            step.counts = _cost(programs)
+            step.counts = steps.sample_counts(programs)
     return files
-
-
-def _cost(programs: Sequence[Program]) -> dict[str, float]:
-    return {"samples": len(programs), "tokens": sum(p.tokens or 0 for p in programs)}
 
 
 def _file_name(split: str) -> str:
@@ -356,7 +352,7 @@ def _texts(
                 model.open, model.hash, tasks, sampling, out, seed=lab.seed,
                 style=lab.config.prompts.style, what="KL",
             )  # fmt: skip
-            step.counts = _cost(written)
+            step.counts = steps.sample_counts(written)
     by_id = {task.task_id: task for task in tasks}
     rows = read_jsonl(out, Program)
     return [(p.task_id, (lab.prompter.program(by_id[p.task_id]).text, p.completion or "")) for p in rows]
