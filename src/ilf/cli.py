@@ -124,16 +124,19 @@ def tasks_show(
 def tasks_check(
     source: Annotated[str, typer.Argument(help="A task source.")],
     ids: Ids = None,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Also check feedback on these tasks (JSONL); starter has its own.")
+    ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     unsafe: Unsafe = False,
 ) -> None:
-    """Run every reference program against its own tests.
+    """Run every reference program against its own tests, and the programs of feedback.
 
-    Example: ilf tasks check starter
+    Example: ilf tasks check mbpp:mbpp.jsonl --feedback surge_annotations.jsonl
     """
     from ilf.tasks.command import check
 
-    raise typer.Exit(check(source, ids=ids, cpu_seconds=cpu_seconds, unsafe=unsafe))
+    raise typer.Exit(check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, unsafe=unsafe))
 
 
 @tasks_app.command("audit")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ilf.errors import ConfigError, SandboxUnavailable
-from ilf.records import Task
+from ilf.records import Feedback, Task
 from ilf.tasks import command, load_tasks
-from ilf.tasks.check import audit, check, expected, stubs
+from ilf.tasks.check import audit, check, check_feedback, expected, stubs
 
 
 def task(task_id: str, *tests: str, **fields) -> Task:
@@ -52,6 +52,21 @@ def test_check_names_references_that_fail_and_tasks_without_one(verify):
     result = check([bare, CONSTANT, TRUE], verify)
     assert (result.tasks, result.without_reference, result.shared) == (3, ("strong",), ())
     assert [v.task_id for v in result.failing] == ["true"]
+
+
+def test_feedback_is_sound_where_wrong_programs_fail_and_near_refinements_pass(verify):
+    right, wrong = "def f(x):\n    return 7\n", "def f(x):\n    return 8\n"
+    far = "def f(x):\n    answers = [1, 2, 3, 7, 9, 11]\n    return answers[3]\n"
+    pairs = [(wrong, right), (wrong, None), (right, None), (wrong, wrong + "\n"), (wrong, far)]
+    items = [
+        Feedback(task_id="constant", code=code, text="7, not 8.", source="recorded", refinement=refinement)
+        for code, refinement in pairs
+    ]
+    assert check_feedback(items, {"constant": CONSTANT}, verify) == {
+        2: "the program that the feedback calls wrong passes all tests",
+        3: "the refinement does not pass (failed)",
+        4: "the refinement changes 50% of the program or more",
+    }
 
 
 @pytest.mark.parametrize(
@@ -141,6 +156,20 @@ def test_the_references_pass_their_challenge_tests_where_they_do(data_dir):
         result = check(tasks, verifier.verify)
     assert len(result.verdicts) == 11
     assert all(all(v.tests[:3]) for v in result.verdicts), "the published tests pass"
+
+
+def test_the_starter_suite_brings_feedback_and_all_of_it_is_sound(capsys):
+    assert command.check("starter", ids="split=refine") == 0
+    out = capsys.readouterr().out
+    assert "80 of 80 reference programs pass" in out and "53 of 53 feedback items are sound" in out
+
+
+@pytest.mark.data
+def test_one_published_refinement_of_195_does_not_pass(data_dir, capsys):
+    source = f"mbpp:{data_dir / 'mbpp.jsonl'}"
+    assert command.check(source, feedback=data_dir / "surge_annotations.jsonl") == 1
+    out = capsys.readouterr().out
+    assert out.count("the refinement does not pass") == 1 and "the feedback calls wrong" not in out
 
 
 def test_every_reference_of_humaneval_passes():

@@ -147,7 +147,7 @@ def choose(
         items = keep_only(
             [i for i, ok in zip(items, passed, strict=True) if ok], "left out, refinement fails"
         )
-        items = keep_only([i for i in items if _near(i)], "left out, refinement is half rewritten or more")
+        items = keep_only([i for i in items if is_near(i)], "left out, refinement is half rewritten or more")
     chosen = _one_a_task(items, seed)
     items = keep_only([i for i in items if chosen[i.task_id] is i], "left out, another one was drawn")
     counts["kept"] = len(items)
@@ -173,7 +173,8 @@ def _passed(
     return passed
 
 
-def _near(item: Feedback) -> bool:
+def is_near(item: Feedback) -> bool:
+    """Whether the written refinement, if there is one, keeps the paper's rule on edit distance."""
     return item.refinement is None or relative_edit_distance(item.refinement, item.code) < MAX_EDIT
 
 

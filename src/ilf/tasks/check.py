@@ -1,13 +1,17 @@
-"""Are the tasks any good? `check` runs their reference programs, `audit` looks for tests that stubs pass."""
+"""Are the tasks any good? `check` runs their reference programs, `audit` looks for tests that stubs pass.
+
+`check_feedback` asks the same of recorded feedback: do the wrong programs fail, and the corrected ones pass?
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ilf.feedback.recorded import MAX_EDIT, is_near
 from ilf.progress import progress
-from ilf.records import Program, Task, Verdict
+from ilf.records import Feedback, Program, Task, Verdict
 from ilf.syntax import definition, find_hole, parse, try_parse
 
 Verify = Callable[[Iterable[Program]], Iterator[Verdict]]
@@ -46,6 +50,36 @@ def check(tasks: Sequence[Task], verify: Verify) -> Checked:
         verdicts=tuple(verdicts),
         shared=tuple(t.task_id for t in tasks if t.isolation == "shared"),
     )
+
+
+def check_feedback(items: Sequence[Feedback], tasks: Mapping[str, Task], verify: Verify) -> dict[int, str]:
+    """What is wrong with feedback, as far as running its programs shows (the paper's rules, section 3.1).
+
+    Args:
+        items: all on tasks of `tasks`.
+        tasks: by id.
+        verify: the sandbox.
+
+    Returns:
+        Place of an item → the complaint, for those there is one about.
+    """
+    found: dict[int, str] = {}
+    programs, places = [], []
+    for place, item in enumerate(items):
+        for what, code in (("wrong", item.code), ("refinement", item.refinement)):
+            if code is not None:
+                programs.append(Program(task_id=item.task_id, code=code))
+                places.append((place, what))
+        if not is_near(item):
+            found[place] = f"the refinement changes {MAX_EDIT:.0%} of the program or more"
+    with progress("verifying programs with feedback", len(programs)) as bar:
+        for (place, what), verdict in zip(places, verify(programs), strict=True):
+            if what == "wrong" and verdict.passed:
+                found[place] = "the program that the feedback calls wrong passes all tests"
+            elif what == "refinement" and not verdict.passed:
+                found[place] = f"the refinement does not pass ({verdict.status})"
+            bar.advance(1)
+    return dict(sorted(found.items()))
 
 
 # ---------------------------------------------------------------- audit

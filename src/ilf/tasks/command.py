@@ -6,12 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilf.errors import ConfigError
 from ilf.records import Program, Task, Verdict
-from ilf.tasks import load_tasks, source_hash
-from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify
+from ilf.tasks import STARTER, load_tasks, source_hash
+from ilf.tasks.check import CONSTANTS, INPUT, MAX_EDIT, SHOWN, Verify, check_feedback
 from ilf.tasks.check import audit as audit_tasks
 from ilf.tasks.check import check as check_tasks
 from ilf.terminal import console
@@ -123,15 +124,37 @@ def _verifier(tasks: Sequence[Task], cpu_seconds: float, unsafe: bool) -> Iterat
         yield verify
 
 
-def check(source: str, *, ids: str | None = None, cpu_seconds: float = 30.0, unsafe: bool = False) -> int:
-    """Run every reference program; print those that fail and a count.
+def check(
+    source: str,
+    *,
+    ids: str | None = None,
+    feedback: Path | None = None,
+    cpu_seconds: float = 30.0,
+    unsafe: bool = False,
+) -> int:
+    """Run every reference program, and the programs of feedback; print what is wrong, and counts.
+
+    Args:
+        source: of tasks.
+        ids: only these tasks.
+        feedback: a file of feedback on the source's tasks; for `starter` the one that ships with it.
+        cpu_seconds: for each program.
+        unsafe: without isolation.
 
     Returns:
-        The exit status: 0 when all of them pass, 1 otherwise.
+        The exit status: 0 when there is nothing to complain about, 1 otherwise.
     """
+    from ilf.feedback import recorded
+
     tasks = load_tasks(source, ids=ids)
+    by_id = {task.task_id: task for task in tasks}
+    if feedback is None and source == "starter":
+        feedback = STARTER / "feedback.jsonl"
+    items = recorded.read(feedback, None if ids else by_id) if feedback is not None else []
+    items = [item for item in items if item.task_id in by_id]
     with _verifier(tasks, cpu_seconds, unsafe) as verify:
         checked = check_tasks(tasks, verify)
+        complaints = check_feedback(items, by_id, verify)
     for verdict in checked.failing[:NAMED]:
         _print(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
     more = [verdict.task_id for verdict in checked.failing[NAMED:]]
@@ -146,7 +169,15 @@ def check(source: str, *, ids: str | None = None, cpu_seconds: float = 30.0, uns
         _print(f"{len(checked.without_reference)} tasks have no reference program.")
     named = f" ({', '.join(checked.shared)})" if checked.shared else ""
     _print(f"{len(checked.shared)} tasks need isolation shared{named}.")
-    return 1 if checked.failing else 0
+    if feedback is not None:
+        for place, complaint in list(complaints.items())[:NAMED]:
+            _print(f"Feedback {place + 1}, on task {items[place].task_id}: {complaint}")
+        sound = len(items) - len(complaints)
+        _print(
+            f"{sound} of {len(items)} feedback items are sound: the wrong program fails, and the refinement, "
+            f"where there is one, passes and changes less than {MAX_EDIT:.0%}."
+        )
+    return 1 if checked.failing or complaints else 0
 
 
 def audit(source: str, *, ids: str | None = None, cpu_seconds: float = 5.0, unsafe: bool = False) -> int:
