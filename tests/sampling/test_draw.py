@@ -76,6 +76,20 @@ def test_the_nucleus_is_the_fewest_tokens_with_the_mass(size):
     assert logprobs == pytest.approx(logits[0].double().log_softmax(-1).numpy()[tokens], abs=1e-4)
 
 
+@pytest.mark.parametrize("params", [{}, {"top_p": 0.7}, {"temperature": 0}])
+def test_several_draws_from_one_row_are_what_each_would_be_alone(params):
+    logits = torch.randn(20, 700, generator=torch.Generator().manual_seed(2)) * 2
+    owners = np.repeat(np.arange(20), [3, 0, 1, 7, 2] * 4)
+    numbers = uniforms(np.arange(len(owners), dtype=np.uint64), np.zeros(len(owners), np.uint64))
+    settings = {"temperature": 1.0, "top_p": 1.0} | params
+    tokens, logprobs = choose(logits, numbers, **settings, owners=owners)
+    alone = [
+        choose(logits[row : row + 1], numbers[n : n + 1], **settings) for n, row in enumerate(owners.tolist())
+    ]
+    assert tokens == [token for (token,), _ in alone]
+    assert logprobs == pytest.approx([logprob for _, (logprob,) in alone], abs=1e-5)
+
+
 def test_temperature_zero_takes_the_likeliest():
     logits = torch.randn(1, 500)
     tokens, logprobs = draws(logits, 3, temperature=0)

@@ -87,6 +87,34 @@ def test_what_a_sample_says_does_not_depend_on_its_batch(kind, tiny_folder):
     assert len({c.text for c in whole if c.prompt == 0}) > 1
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.02, 0.05])
+def test_what_samples_have_in_common_is_computed_once(temperature, tiny_folder, monkeypatch):
+    """They part at different steps, some after moving to another pool; alone, each says the same."""
+    folder = str(tiny_folder("llama"))
+    computed = []
+    forward = SharedCache.forward
+
+    def counted(cache, new):
+        logits, rows = forward(cache, new)
+        computed.append(len(rows))
+        return logits, rows
+
+    monkeypatch.setattr(SharedCache, "forward", counted)
+    settings = {"n": 8, "max_tokens": 70, "temperature": temperature}
+    whole, single = (open_sampler("torch", folder, device="cpu", batch_size=size) for size in (None, 1))
+    computed.clear()  # opening a model asks it a few things
+    together = run(whole, PROMPTS, **settings)
+    rows = sum(computed)
+    computed.clear()
+    same(together, run(single, PROMPTS, **settings))
+    assert sum(computed) == sum(c.tokens - 1 for c in together)  # the first token is the prompt's
+    assert rows < 0.9 * sum(computed)
+    if temperature == 0:
+        assert rows == sum(c.tokens - 1 for c in together if c.index == 0)
+    else:
+        assert len({c.text for c in together}) > len(PROMPTS)
+
+
 def rest(completion):
     return completion.index, completion.text, completion.logprob, completion.tokens, completion.finish
 

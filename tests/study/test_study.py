@@ -72,6 +72,14 @@ def test_refinement_rates_need_their_own_feedback(finished):
     assert rates["few-shot, its own feedback"].solved.value == pytest.approx(5 / 6)
 
 
+def test_only_the_ways_of_refining_that_an_arm_needs_where_asked(world):
+    out = world.parent / "out"
+    study(world, out, ['arms=["zero-shot", "ilf"]', 'refining="arms"'])
+    shared = results_of(out).seeds[0]
+    assert set(shared.refinement) == {"fine-tuned, its own feedback"}
+    assert shared.reasons["few-shot, no feedback"] == 'not asked for (refining = "arms")'
+
+
 def test_zero_shot_counts_every_split(finished):
     found = results_of(finished).seeds[0].zero_shot
     assert {name: len(e.tasks) for name, e in found.items()} == {

@@ -1,5 +1,8 @@
 """A language model's forward pass over prompts and samples at once, each prompt's keys and values kept once.
 
+Samples of one prompt that have said the same so far are one row: the model is asked once for all of them, and
+the row forks where their next tokens differ.
+
 Tokens of different sequences stand side by side in one row of ids (nothing is padded to the longest), the
 model's own layers run over them, and only attention is ours: it is registered with transformers' attention
 interface, so any model that uses the interface works. A sample attends in two parts, to its prompt (kept once
@@ -40,7 +43,7 @@ class Prefix:
 
 @dataclass(eq=False)
 class Row:
-    """A sample's place in the cache."""
+    """The place in the cache of one continuation of a prompt, which any number of samples share."""
 
     prefix: Prefix
     token: int
@@ -132,12 +135,12 @@ class SharedCache:
 
         Args:
             net: a causal language model of transformers, inside `own_attention`.
-            rows: samples at once.
+            rows: continuations at once.
             prefixes: prompts at once.
             prompt_tokens: length of the longest prompt.
             own_tokens: most tokens a sample keeps.
         """
-        self._net, self._rows = net, rows
+        self._net, self.rows = net, rows
         self.layers, self.heads, self.size = kv_shape(net)
         capacities = pool_capacities(own_tokens)
         self.own = self._zeros(2, self.layers, rows * self.heads * sum(capacities), self.size)
@@ -165,20 +168,23 @@ class SharedCache:
         return torch.frombuffer(memory, dtype=self._net.dtype).view(shape)
 
     @property
-    def free_rows(self) -> int:
-        """Samples that can still be added."""
-        return self._rows - sum(len(pool.rows) for pool in self.pools)
-
-    @property
     def free_prefixes(self) -> int:
         """Prompts that can still be added."""
         return len(self._free)
 
     def add(self, prefix: Prefix, token: int) -> Row:
-        """Begin a sample whose first token was drawn from its prompt's logits."""
+        """Begin a row whose first token was drawn from its prompt's logits."""
         row = Row(prefix, token, slot=len(self.pools[0].rows))
         self.pools[0].rows.append(row)
         return row
+
+    def fork(self, row: Row, token: int) -> Row:
+        """A row with the same tokens, the last of which is to be another one."""
+        pool = self.pools[row.pool]
+        new = Row(row.prefix, token, row.length, row.pool, len(pool.rows))
+        self._copy(row, pool, new.slot)
+        pool.rows.append(new)
+        return new
 
     def release(self, prefix: Prefix) -> None:
         """Forget a prompt that no sample needs any more."""
@@ -289,9 +295,9 @@ class SharedCache:
         self._view(to)[:, :, slot, :, : row.length] = self._view(source)[:, :, row.slot, :, : row.length]
 
     def _view(self, pool: _Pool) -> Any:
-        size = self._rows * self.heads * pool.capacity
+        size = self.rows * self.heads * pool.capacity
         part = self.own[:, :, pool.offset : pool.offset + size]
-        return part.view(2, self.layers, self._rows, self.heads, pool.capacity, self.size)
+        return part.view(2, self.layers, self.rows, self.heads, pool.capacity, self.size)
 
 
 _ACTIVE: list[_Pass] = []

@@ -1,9 +1,10 @@
 """Engine `torch`: our own batched decoding on the model's own layers, for many samples of many prompts.
 
-A prompt is computed once for its n samples; a sample leaves the batch at its stop sequence and another takes
-its place; the vocabulary is projected only where a token is drawn; on the CPU the weights are packed for
-oneDNN's matrix products. Each sample has random numbers of its own, so what it says does not depend on what
-else is in the batch.
+A prompt is computed once for its n samples, and so is every beginning that several of them share: samples that
+have said the same so far are one row of the batch, which forks where their draws differ. A sample leaves at its
+stop sequence and another takes its place; the vocabulary is projected only where a token is drawn; on the CPU
+the weights are packed for oneDNN's matrix products. Each sample has random numbers of its own, so what it says
+does not depend on what else is in the batch.
 
 A model whose attention cannot be replaced (the paper's CodeGen, say) is sampled by engine `transformers`.
 """
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _PROMPT_TOKENS = 2048
 # Samples that should be ready to begin beyond the free places: about as many as end in one step.
 _AHEAD = 8
+# Part of the batch that one prompt's samples may wait for, to begin together and share what they say alike.
+_TOGETHER = 0.25
 
 
 def open(
@@ -45,7 +48,7 @@ def open(
     Args:
         model: hub id, folder, GGUF file or package.
         device: torch device; None takes CUDA where there is one.
-        batch_size: most samples computed together; None means 128 on the CPU and 512 elsewhere.
+        batch_size: most samples under way together; None means 256 on the CPU and 512 elsewhere.
         cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
             the weights take, but at most half of what is free.
 
@@ -80,7 +83,7 @@ class TorchSampler:
         self.model = model
         self._net, self._tokenizer, self._context = net, tokenizer, context
         self._end = models.end_tokens(tokenizer, net)
-        self._batch_size = batch_size or (128 if net.device.type == "cpu" else 512)
+        self._batch_size = batch_size or (256 if net.device.type == "cpu" else 512)
         self._cache_bytes = int(cache_gb * 2**30) if cache_gb else _cache_bytes(net)
 
     def sample(
@@ -163,26 +166,40 @@ class _Work:
     end: Sequence[int]
     ready: list[_Group] = field(default_factory=list)
     """Prompts of which samples are still to begin."""
-    live: dict[Row, _Sample] = field(default_factory=dict)
+    live: dict[Row, list[_Sample]] = field(default_factory=dict)
+    """The samples that have said what each row holds."""
+
+    @property
+    def free(self) -> int:
+        """Samples that can begin: each may come to need a row of its own."""
+        return self.cache.rows - sum(map(len, self.live.values()))
 
     def begin(self) -> Iterator[Completion]:
-        """Fill free places: a sample's first token is drawn from its prompt's logits."""
-        samples: list[_Sample] = []
-        while self.ready and len(samples) < self.cache.free_rows:
+        """Fill free places: first tokens are drawn from the prompts' logits."""
+        free, begun = self.free, []
+        together = max(1, int(_TOGETHER * self.cache.rows))
+        while self.ready:
             group = self.ready[0]
-            key = sample_key(self.params.seed, group.text, group.occurrence, group.begun)
-            stream = TextStream(self.tokenizer, group.prefix.ids, self.params, self.end)
-            samples.append(_Sample(group, group.begun, key, stream))
-            group.begun += 1
-            if group.begun == self.params.n:
+            left = self.params.n - group.begun
+            if free < min(left, together):
+                break
+            count = min(left, free)
+            begun.append([self._sample(group, group.begun + number) for number in range(count)])
+            group.begun += count
+            free -= count
+            if count == left:
                 self.ready.pop(0)
-        if samples:
-            tokens = self._draw(torch.cat([sample.group.logits for sample in samples]), samples)
-            for sample, token in zip(samples, tokens, strict=True):
-                if sample.stream.push(token):
-                    yield self._ended(sample)
-                else:
-                    self.live[self.cache.add(sample.group.prefix, token)] = sample
+        if begun:
+            tokens = self._draw(torch.cat([samples[0].group.logits for samples in begun]), begun)
+            for samples, said in zip(begun, tokens, strict=True):
+                ended, going = _push(samples, said)
+                for token, members in going.items():
+                    self.live[self.cache.add(members[0].group.prefix, token)] = members
+                yield from map(self._ended, ended)
+
+    def _sample(self, group: _Group, index: int) -> _Sample:
+        key = sample_key(self.params.seed, group.text, group.occurrence, index)
+        return _Sample(group, index, key, TextStream(self.tokenizer, group.prefix.ids, self.params, self.end))
 
     def step(self) -> Iterator[Completion]:
         """One forward pass: the next token of each sample, and prompts for the places that will be free."""
@@ -193,20 +210,26 @@ class _Work:
         for place, group in enumerate(new):
             group.logits = logits[place : place + 1].clone()
         self.ready += new
-        if rows:
-            samples = [self.live[row] for row in rows]
-            tokens = self._draw(logits[len(new) :], samples)
-            for row, sample, token in zip(rows, samples, tokens, strict=True):
-                row.token = token
-                if sample.stream.push(token):
-                    del self.live[row]
-                    self.cache.remove(row)
-                    yield self._ended(sample)
+        if not rows:
+            return
+        tokens = self._draw(logits[len(new) :], [self.live[row] for row in rows])
+        for row, said in zip(rows, tokens, strict=True):
+            ended, going = _push(self.live.pop(row), said)
+            # Whoever says something else goes on in a copy, made while the row is still there.
+            first, *others = going or [None]
+            for token in others:
+                self.live[self.cache.fork(row, token)] = going[token]
+            if first is None:
+                self.cache.remove(row)
+            else:
+                row.token = first
+                self.live[row] = going[first]
+            yield from map(self._ended, ended)
 
     def _admit(self) -> list[_Group]:
         """Prompts to compute in this pass, so that the next finds a sample for every free place."""
         n = self.params.n
-        wanted = self.cache.free_rows + _AHEAD - sum(n - group.begun for group in self.ready)
+        wanted = self.free + _AHEAD - sum(n - group.begun for group in self.ready)
         new: list[_Group] = []
         tokens = 0
         while self.waiting and len(new) < self.cache.free_prefixes and wanted > 0:
@@ -217,15 +240,20 @@ class _Work:
             wanted -= n
         return new
 
-    def _draw(self, logits: Any, samples: list[_Sample]) -> list[int]:
-        keys = np.array([sample.key for sample in samples], np.uint64)
-        steps = np.array([sample.stream.tokens for sample in samples], np.uint64)
-        numbers = uniforms(keys, steps)
-        tokens, logprobs = choose(logits, numbers, self.params.temperature, self.params.top_p)
-        for sample, logprob in zip(samples, logprobs, strict=True):
+    def _draw(self, logits: Any, samples: Sequence[list[_Sample]]) -> list[list[int]]:
+        """The next token of each sample; `samples` has those that share a row of `logits`, row by row."""
+        flat = [sample for members in samples for sample in members]
+        sizes = [len(members) for members in samples]
+        keys = np.array([sample.key for sample in flat], np.uint64)
+        steps = np.array([sample.stream.tokens for sample in flat], np.uint64)
+        owners = np.repeat(np.arange(len(sizes)), sizes)
+        params = self.params
+        tokens, logprobs = choose(logits, uniforms(keys, steps), params.temperature, params.top_p, owners)
+        for sample, logprob in zip(flat, logprobs, strict=True):
             sample.logprob += logprob
         self.progress(len(tokens))
-        return tokens
+        ends = np.cumsum(sizes).tolist()
+        return [tokens[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
     def _ended(self, sample: _Sample) -> Completion:
         group, stream = sample.group, sample.stream
@@ -235,6 +263,20 @@ class _Work:
             group.logits = None
         finish = stream.finish or "length"
         return Completion(group.prompt, sample.index, stream.text, sample.logprob, stream.tokens, finish)
+
+
+def _push(
+    samples: Sequence[_Sample], tokens: Sequence[int]
+) -> tuple[list[_Sample], dict[int, list[_Sample]]]:
+    """Each sample takes its token: those that end with it, and those that go on, by token."""
+    ended: list[_Sample] = []
+    going: dict[int, list[_Sample]] = {}
+    for sample, token in zip(samples, tokens, strict=True):
+        if sample.stream.push(token):
+            ended.append(sample)
+        else:
+            going.setdefault(token, []).append(sample)
+    return ended, going
 
 
 def _cache_bytes(net: Any) -> int:

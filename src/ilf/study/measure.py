@@ -227,7 +227,11 @@ def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, list[Refin
         "fine-tuned, no feedback": Refining(feedback="none"),
     }
     asked = lab.config.refiner.sampling
+    needed = {arm.refining for arm in lab.study.declared()}
     for label, refining in ways.items():
+        if lab.study.refining == "arms" and refining not in needed:
+            shared.reasons[label] = 'not asked for (refining = "arms")'
+            continue
         try:
             rows = lab.refinements(refining)
         except (Skip, UserError) as error:
