@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -154,10 +155,10 @@ def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table
     return Table(name, title, columns, rows)
 
 
-def edit_figure(name: str, refinements: Sequence[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:
+def edit_figure(name: str, refinements: Iterable[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:
     """How much of the wrong program a refinement changes, passing and failing ones apart."""
     lengths = {item.feedback_id: len(item.code) for item in feedback}
-    series: dict[str, list[float]] = {"passes": [], "fails": []}
+    series = {"passes": array("d"), "fails": array("d")}
     for refinement in refinements:
         if refinement.edit_distance is not None and refinement.verdict is not None:
             longest = max(len(refinement.code), lengths.get(refinement.feedback_id, 0), 1)

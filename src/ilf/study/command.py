@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def _share(lab: Lab) -> Shared:
     """What the arms of a seed share: zero-shot rates, refinement rates, perplexities, items."""
     shared = Shared(seed=lab.seed, problem=lab.problem, validation_tasks=len(lab.validation))
     shared.zero_shot = zero_shot(lab)
-    own: list[Refinement] = []
+    own: Collection[Refinement] = ()
     for label, rows in refinement_rates(lab, shared):
         # πRefine's own where there is one; the few-shot one stands in for it.
         if label == "fine-tuned, its own feedback" or (label == "few-shot, its own feedback" and not own):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ilf.metrics import Comparison, Estimate, Evaluation
-from ilf.records import Feedback, Program, Refinement, Verdict, read_jsonl
+from ilf.records import Feedback, Program, Refinement, Rows, Verdict
 from ilf.report import figures, items, parts
 from ilf.report.content import Document, Figure, Item, Section
 from ilf.report.load import load_run
@@ -357,7 +357,7 @@ def _items(folder: Path, results: Results) -> list[Item]:
             written[label] = pair
     last = run.rounds[-1] if run.rounds else None
     feedback: Sequence[Feedback] = last.feedback if last else []
-    refinements: Sequence[Refinement] = last.refinements if last else []
+    refinements: Collection[Refinement] = last.refinements if last else ()
     change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
     return items.build(
         run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
@@ -365,12 +365,12 @@ def _items(folder: Path, results: Results) -> list[Item]:
     )  # fmt: skip
 
 
-def _written(folder: Path, result: ArmResult) -> tuple[list[Program], list[Verdict]] | None:
+def _written(folder: Path, result: ArmResult) -> tuple[Rows[Program], Rows[Verdict]] | None:
     path = folder / result.seeds[0].written
     verdicts = path.with_name(path.name.replace("programs", "verdicts"))
     if not (path.is_file() and verdicts.is_file()):
         return None
-    return read_jsonl(path, Program), read_jsonl(verdicts, Verdict)
+    return Rows(path, Program), Rows(verdicts, Verdict)
 
 
 def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
