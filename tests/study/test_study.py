@@ -251,11 +251,16 @@ def test_a_finished_run_is_reused(world, finished, monkeypatch):
 
 def test_seeds_are_pooled(world):
     out = world.parent / "out"
-    study(world, out, [*FEW, "seeds=[0, 1]"])
+    study(world, out, [FEW[0], "seeds=[0, 1]", "validation.tasks=2"])
     found = results_of(out)
     assert [shared.seed for shared in found.seeds] == [0, 1]
     assert [row.seed for row in found.arm("ilf").seeds] == [0, 1]
-    assert "2 seeds" in (out / "report.html").read_text(encoding="utf-8")
+    validation = [{t.task_id for t in row.validation["0.8"].tasks} for row in found.arm("ilf").seeds]
+    assert validation[0] != validation[1]
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert "Learning from 10 pieces" in html and "those of seed 0, the first of 2 seeds" in html
+    worth = (out / "report-files/tables/worth.md").read_text(encoding="utf-8")
+    assert "| all | 6 |" in worth and "2 seeds, each item once" in worth
 
 
 def test_a_killed_study_goes_on(world, tmp_path):

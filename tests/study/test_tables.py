@@ -113,21 +113,49 @@ def test_table_5_shares():
     assert (model["recursion"], model["logic"]) == (0.5, 0.5)
 
 
+def with_items(*passed):
+    """Results whose items (by a, a, b, b) have so many passing refinements of 4, a list a seed."""
+    found = results()
+    found.seeds = [
+        Shared(
+            seed=seed,
+            items=[
+                ItemResult(
+                    feedback_id=str(number), task_id=str(number), author=author, source="human", seconds=120, words=1,
+                    tags=("logic",), tagged=True, bugs=1, counted=True, n=4, passed=count, chosen=count > 0,
+                )
+                for number, (author, count) in enumerate(zip("aabb", of_seed))
+            ],
+        )
+        for seed, of_seed in enumerate(passed)
+    ]  # fmt: skip
+    return found
+
+
 def test_points_are_shared_out_by_examples():
-    shared = Shared(seed=0)
-    for number, author in enumerate(("a", "a", "b", "b")):
-        shared.items.append(
-            ItemResult(
-                task_id=str(number), author=author, source="human", seconds=120, words=1, tags=("logic",), tagged=True,
-                bugs=1, counted=True, n=4, passed=number, chosen=number > 0,
-            )
-        )  # fmt: skip
-    table = tables.worth_table(shared, 0.06)
+    table = tables.worth_table(with_items([0, 1, 2, 3]), 0.06)
     points = column(table, "points")
     assert points["all"] == pytest.approx(0.06) and points["by a"] == pytest.approx(0.02)
     assert column(table, "minutes")["by b"] == 4 and column(table, "minutes a refined item")["by a"] == 4
     assert column(table, "items refined") == {"all": 3, "by a": 1, "by b": 2, "about logic": 3, "1 bug": 3}
     assert column(table, "refinements that pass")["by b"].value == pytest.approx(2.5 / 4)
+
+
+def test_what_feedback_is_worth_is_pooled_over_seeds():
+    found = with_items([0, 1, 2, 3], [0, 3, 0, 1])
+    table = tables.worth_table(found, 0.05)
+    assert column(table, "items") == {"all": 4, "by a": 2, "by b": 2, "about logic": 4, "1 bug": 4}
+    assert column(table, "minutes")["all"] == 8  # written once, whatever number of seeds uses it
+    assert (column(table, "items refined")["all"], column(table, "used to train")["by b"]) == (2.5, 1.5)
+    assert column(table, "refinements that pass")["by a"].value == pytest.approx((0 + (1 + 3) / 2) / 2 / 4)
+    assert column(table, "minutes a refined item")["all"] == pytest.approx(8 / 2.5)
+    assert column(table, "points")["by a"] == pytest.approx(0.05 * 2 / 5)
+    assert "2 seeds" in table.note
+    everything = statistics.all_items(found)
+    assert len(everything) == 4 and column(tables.table_6(everything, [], 2), "ours, people")["items"] == 4
+    for shared in found.seeds:  # results from before items were named
+        shared.items = [item.model_copy(update={"feedback_id": ""}) for item in shared.items]
+    assert len(statistics.all_items(found)) == 4
 
 
 # --- statistics
@@ -187,6 +215,13 @@ def test_rates_are_pooled_over_seeds():
     found = measured("ilf", [0, 10], [10, 10])
     assert statistics.rate(found, 1).value == pytest.approx(0.75)
     assert statistics.rate(found, 5) is None
+
+
+def test_seeds_on_unlike_tasks_are_pooled_by_task():
+    one, two = evaluation([0, 10]), evaluation([10, 10, 4])
+    two = two.model_copy(update={"tasks": two.tasks[1:]})  # tasks 1 and 2, the other has 0 and 1
+    assert statistics.pooled([one, two], 1).value == pytest.approx((0 + 1 + 0.4) / 3)
+    assert statistics.task_count([one, two]) == 3
 
 
 def test_the_size_slope_is_the_regressions():

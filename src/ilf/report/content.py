@@ -104,6 +104,8 @@ class Document:
     """A few sentences for a reader who knows nothing of the method."""
     sections: list[Section] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
+    explorer: str = ""
+    """A sentence on the items."""
     provenance: list[tuple[str, str]] = field(default_factory=list)
     """Settings, versions, seeds, hashes and cost: what, and the value."""
     settings: str = ""

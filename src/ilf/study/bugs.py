@@ -81,6 +81,7 @@ def item_results(
             passed[row.feedback_id] += row.verdict.passed
     return [
         ItemResult(
+            feedback_id=item.feedback_id,
             task_id=item.task_id,
             author=item.author,
             source=item.source,

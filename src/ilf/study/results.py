@@ -78,6 +78,8 @@ class ArmResult(_Row):
 class ItemResult(_Row):
     """One feedback item of the train split, and what πRefine made of it."""
 
+    feedback_id: str = ""
+    """Which item it is in every seed; older results do not say."""
     task_id: str
     author: str | None
     source: str
