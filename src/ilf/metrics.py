@@ -103,9 +103,11 @@ class Comparison(_Frozen):
         """The power statement in words."""
         if self.detectable is None:
             return f"The two models did the same on every one of the {self.tasks} tasks."
+        seeds = f" with each of {self.seeds} seeds" if self.seeds > 1 else ""
         return (
-            f"With {self.tasks} tasks and {self.samples} samples a task, a difference in {self.metric} under "
-            f"{100 * self.detectable:.1f} points cannot be told from noise (80% power, 5% level)."
+            f"With {self.tasks} tasks and {self.samples} samples a task{seeds}, a difference in "
+            f"{self.metric} under {100 * self.detectable:.1f} points cannot be told from noise (80% power, "
+            "5% level)."
         )
 
 

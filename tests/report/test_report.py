@@ -160,14 +160,11 @@ def test_a_file_of_verdicts_alone(tmp_path, run_folder):
 
 
 def test_a_file_of_refinements_alone(tmp_path, run_folder):
-    html = report([run_folder / "round-1/5-refinements.jsonl"], tmp_path / "r.html").read_text(
-        encoding="utf-8"
-    )
+    path = run_folder / "round-1/5-refinements.jsonl"
+    html = report([path], tmp_path / "r.html").read_text(encoding="utf-8")
     assert "pass@1 is 25.0%" in html and "12 of 12 tasks have at least one program that passes" in html
-    ((detail,),) = [
-        {s["detail"] for s in i["samples"] if s["status"] == "failed"} for i in items_of(html).values()
-    ][:1]
-    assert detail.startswith("f(2): expected 3")
+    failed = [sample for sample in items_of(html)["train/0"]["samples"] if sample["status"] == "failed"]
+    assert failed and all(sample["detail"].startswith("f(2): expected 3") for sample in failed)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from ilf.study.config import load_study
 from ilf.study.document import _provenance
 from ilf.study.lab import Lab
 from ilf.study.results import Results, read_results
+from ilf.tasks import load_tasks, source_hash
 
 
 def results_of(folder):
@@ -113,7 +114,10 @@ def test_transfer_is_measured_on_the_other_source(finished):
         "more/t2",
         "more/t3",
     ]
-    assert "Transfer to" in (finished / "report.html").read_text(encoding="utf-8")
+    html = (finished / "report.html").read_text(encoding="utf-8")
+    assert "Transfer to" in html and "Every method against the untuned model, on" in html
+    assert results_of(finished).sources == {source: source_hash(load_tasks(source))}
+    assert f"<td>{source_hash(load_tasks(source))}</td>" in html
 
 
 def test_every_arm_gets_its_best_temperature_and_transfer(finished):
@@ -128,6 +132,8 @@ def test_arms_of_other_groups_can_be_measured_at_one_temperature_only(world):
     out = world.parent / "out"
     study(world, out, ['arms=["zero-shot", "ilf", "select-nearest"]', "everywhere=false"])
     assert arm(out, "select-nearest").seeds[0].best is None
+    compared = (out / "report-files/tables/selection-paired.csv").read_text(encoding="utf-8")
+    assert "select nearest,ILF,pass@1" in compared  # select-random was not asked for
     assert arm(out, "ilf").seeds[0].best is not None
 
 

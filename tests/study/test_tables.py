@@ -72,6 +72,7 @@ def test_table_4_has_the_papers_numbers():
     assert column(table, "paper pass@1") == {"zero-shot": 0.26, "ILF": 0.36, "gold programs": 0.22}
     assert column(table, "paper pass@10") == {"zero-shot": 0.59, "ILF": 0.68, "gold programs": 0.63}
     assert column(table, "pass@1")["ILF"].value == pytest.approx(0.5)
+    assert table.note.startswith("2 tasks, 10 samples each, temperature 0.8. Paper:")
 
 
 def test_tables_2_and_3_have_the_papers_numbers():
@@ -90,6 +91,11 @@ def test_tables_2_and_3_have_the_papers_numbers():
         "few-shot, unrelated feedback": 0.04,
     }
     assert column(third, "paper 1+") == {"fine-tuned, its own feedback": 0.61}
+    shared.zero_shot["train"] = evaluation([0, 0, 0, 10])  # the last task needed no refinement
+    third = tables.table_3(found)
+    name = "zero-shot, the same tasks"
+    assert (column(third, "tasks")[name], column(third, "pass@1")[name].value) == (3, 0.0)
+    assert column(third, "paper 1+") == {name: 0.0, "fine-tuned, its own feedback": 0.61}
     assert "fine-tuned, no feedback: why not." in third.note
 
 
@@ -111,6 +117,12 @@ def test_table_5_shares():
     ours, model = column(table, "ours, people"), column(table, "ours, model")
     assert (ours["logic"], ours["regex"], ours["algebra"]) == (1.0, 0.5, 0.0)
     assert (model["recursion"], model["logic"]) == (0.5, 0.5)
+    people, gpt = column(table, "paper, people"), column(table, "paper, InstructGPT")
+    assert list(people.values()) == [0.30, 0.36, 0.10, 0.10, 0.04, 0.06, 0.02, 0.02, 0, 0, 0]
+    assert list(gpt.values()) == [0.46, 0.14, 0.06, 0.08, 0.14, 0.06, 0.04, 0, 0.12, 0.14, 0.08]
+    size = tables.table_6([item("logic")], ["It is wrong."])
+    assert column(size, "paper, people")["bugs addressed"] == "1.8"
+    assert column(size, "paper, InstructGPT")["words"] == "24.2 ± 28.6"
 
 
 def with_items(*passed):
@@ -209,6 +221,29 @@ def test_arms_are_corrected_together():
     assert [result.arm.name for result, _ in pairs] == ["ilf", "gold", "human"]
     smallest = min(c.p for _, c in pairs)
     assert min(c.p_holm for _, c in pairs) == pytest.approx(min(1.0, 3 * smallest))
+
+
+def test_transfer_is_compared_with_zero_shot_there():
+    rng = np.random.default_rng(3)
+    arms = [measured(name, [5] * 30, [5] * 30) for name in ("zero-shot", "ilf", "select-all")]
+    for low, result in zip((2, 5, 2), arms):
+        for row in result.seeds:
+            row.also["elsewhere.jsonl"] = evaluation(rng.binomial(10, low / 10, 20), split="elsewhere")
+    rates, paired = tables.transfer_tables(results(*arms), "elsewhere.jsonl")
+    assert column(rates, "tasks") == {"zero-shot": 20, "ILF": 20, "select all": 20}
+    difference, p, corrected = (column(paired, name) for name in ("difference (points)", "p", "p (Holm)"))
+    assert difference["ILF"].low > 0 > difference["select all"].low and set(
+        column(paired, "tasks").values()
+    ) == {20}
+    assert min(corrected.values()) == pytest.approx(min(1.0, 2 * min(p.values())))
+
+
+def test_every_temperature_that_was_tried_is_in_a_table():
+    arms = [measured("zero-shot", [1, 1]), measured("ilf", [1, 1])]
+    arms[1].seeds[0].validation = {"0.2": evaluation([2]), "0.8": evaluation([4])}
+    table = tables.validation_table(results(*arms))
+    assert [c.name for c in table.columns] == ["method", "pass@1 at 0.2", "pass@1 at 0.8"]
+    assert [row[0] for row in table.rows] == ["ILF"] and column(table, "pass@1 at 0.8")["ILF"].value == 0.4
 
 
 def test_rates_are_pooled_over_seeds():

@@ -74,6 +74,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
         Column("model"),
         Column("against"),
         Column("metric"),
+        Column("tasks", "number"),
         Column("difference (points)", "points"),
         Column("p", "p"),
         Column("p (Holm)", "p"),
@@ -86,6 +87,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
             c.b,
             c.a,
             c.metric,
+            c.tasks,
             c.difference,
             c.p,
             c.p_holm,
@@ -198,6 +200,8 @@ def cost_rows(
         seconds = sum(step.seconds for step in manifest.steps.values())
         seconds += sum(manifest.partial_seconds.values())
         rows.append(("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"))
+        trained = [s.counts for s in manifest.steps.values() if "samples" not in s.counts]
+        rows.append(("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"))
     rows.append(("Sampled tokens", f"{tokens:,}"))
     rows.append(("Programs verified", f"{programs:,}"))
     minutes = [item.seconds / 60 for item in feedback if item.seconds is not None]
@@ -211,10 +215,10 @@ def cost_rows(
 
 
 def manifest_rows(manifest: Manifest | None) -> list[tuple[str, str]]:
-    """Versions, seed and hashes."""
+    """Versions and hashes."""
     if manifest is None:
         return [("Manifest", "missing")]
-    rows = [("ilf", manifest.version), ("Started", manifest.created), ("Seed", str(manifest.seed))]
+    rows = [("ilf", manifest.version), ("Started", manifest.created)]
     rows += [(key, value) for key, value in manifest.environment.items()]
     if manifest.tasks_hash:
         rows.append(("Tasks (sha256)", manifest.tasks_hash))

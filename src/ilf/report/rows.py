@@ -95,7 +95,7 @@ def document(path: Path, tasks: Mapping[str, Task]) -> Document:
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The file's rows; the verdict that a row of `ilf refine` carries is spread out, as `ilf verify` has it."""
+    """The file's rows; the verdict inside a row of `ilf refine` is spread out, as `ilf verify` has it."""
     for number, row in read_rows(path):
         if isinstance(row.get("verdict"), dict):
             row = {**row, **{key: row["verdict"].get(key) for key in ("status", "detail")}}

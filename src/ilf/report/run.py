@@ -198,6 +198,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
         sampled += [data.programs, data.refinements, *(arm.programs for arm in data.written.values())]
     counts = sample_counts(chain.from_iterable(sampled))
     facts = [("Model", str(run.config.get("model", "unknown"))), ("Run folder", run.path.name)]
+    facts += [("Seed", str(run.manifest.seed))] if run.manifest else []
     facts += parts.manifest_rows(run.manifest)
     folder = RunFolder(run.path)
     for data, files in zip(run.rounds, folder.rounds(), strict=True):

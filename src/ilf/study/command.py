@@ -56,7 +56,7 @@ def study(
 
 def run(settings: StudyConfig, folder: Path) -> Path:
     """Measure every arm of `settings` in `folder`; returns the report's path."""
-    _check_sources(settings)
+    sources = _check_sources(settings)
     study_folder = RunFolder(folder)
     with study_folder.lock():
         state = State(study_folder, _manifest(settings, study_folder))
@@ -67,6 +67,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
             temperature=evaluation.sampling.temperature,
             ks=evaluation.k,
             split=evaluation.split,
+            sources=sources,
         )
         results.arms = [ArmResult(arm=arm) for arm in settings.declared()]
         for seed in settings.seeds:
@@ -87,18 +88,22 @@ def run(settings: StudyConfig, folder: Path) -> Path:
     return path
 
 
-def _check_sources(settings: StudyConfig) -> None:
-    """Read every task source before hours are spent on the first of them."""
-    from ilf.tasks import load_tasks, select
+def _check_sources(settings: StudyConfig) -> dict[str, str]:
+    """Read every task source before hours are spent on the first of them; the others' names and hashes."""
+    from ilf.tasks import load_tasks, select, source_hash
 
     tasks = load_source(settings.run)
     splits = load_splits(settings.run, tasks)
     if settings.validation.ids is not None:
         select(tasks, settings.validation.ids, key="validation.ids")
     taught = [task.task_id for name in ("refine", "train") for task in splits[name]]
+    hashes = {}
     for source in settings.also:
-        elsewhere = [task.task_id for task in load_tasks(source)]
-        refuse_leaks(elsewhere, {f"the refine and train splits, which {source} (also) shares": taught})
+        elsewhere = load_tasks(source)
+        where = f"the refine and train splits, which {source} (also) shares"
+        refuse_leaks([task.task_id for task in elsewhere], {where: taught})
+        hashes[source] = source_hash(elsewhere)
+    return hashes
 
 
 def _manifest(settings: StudyConfig, folder: RunFolder) -> Manifest:

@@ -58,10 +58,11 @@ def claim(results: Results) -> str:
         "worse": "a loss",
         "no difference": "a difference that cannot be told from noise",
     }[kind]
+    seeds = f" (mean over {found.seeds} seeds)" if found.seeds > 1 else ""
     return (
-        f"Learning from {count:.0f} pieces of feedback takes {found.metric} on {found.tasks} unseen tasks "
-        f"from {100 * before.value:.1f}% to {100 * after.value:.1f}%: {100 * d.value:+.1f} points, 95% "
-        f"interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], {said}."
+        f"Learning from {count:.0f} pieces of feedback takes {found.metric} on {found.tasks} unseen tasks"
+        f"{seeds} from {100 * before.value:.1f}% to {100 * after.value:.1f}%: {100 * d.value:+.1f} points, "
+        f"95% interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], {said}."
     )
 
 
@@ -135,6 +136,7 @@ def _temperature(results: Results) -> Section | None:
         "every model is also measured at the temperature that is best for it."
     )
     section.parts.append(tables.temperature_table(results, sharpening(results)))
+    section.parts.append(tables.validation_table(results))
     if figures.available():
         series: dict[str, list[tuple[float, Estimate]]] = {}
         chosen = [r for r in results.arms if r.arm.group == "final" and r.seeds and r.seeds[0].validation]
@@ -278,7 +280,13 @@ def _distance(results: Results) -> Section | None:
         told = "; ".join(f"{label}: {share:.0%} above 100" for label, share in shares.items())
         drawing = figures.histogram(series, "perplexity under the untuned model", log=True, span=(1.0, 1e4))
         section.parts.append(
-            Figure("figure-3", "Figure 3. Perplexity.", f"Share above 100: {told}.", drawing, told)
+            Figure(
+                "figure-3",
+                "Figure 3. Perplexity.",
+                f"Share above 100: {told}. In the paper gold programs have the largest share there.",
+                drawing,
+                told,
+            )
         )
     table = tables.kl_table(results)
     if table.rows:
@@ -328,7 +336,8 @@ def _choices(results: Results) -> Section | None:
         section.parts.append(
             parts.gates_table(f"{group}-gates", "Shown and hidden tests apart.", at, first="choice")
         )
-        compared = statistics.against(results, base, k, group)
+        # ILF itself chooses at random among what passes all tests.
+        compared = statistics.against(results, base if results.arm(base) else "ilf", k, group)
         if compared:
             section.parts.append(tables.contrast_table(f"{group}-paired", "Paired differences.", compared))
     return section if section.parts else None
@@ -340,7 +349,10 @@ def _transfer(results: Results) -> Section | None:
         return None
     text = "The same models on tasks from elsewhere; none of these tasks was seen in training."
     return Section(
-        "transfer", "Transfer", [text], [tables.transfer_table(results, source) for source in sources]
+        "transfer",
+        "Transfer",
+        [text],
+        [table for source in sources for table in tables.transfer_tables(results, source)],
     )
 
 
@@ -359,14 +371,15 @@ def _items(folder: Path, results: Results) -> list[Item]:
     run = load_run(folder / f"seed-{results.seeds[0].seed}" / "run")
     sharing: dict[str, list[ArmResult]] = {}
     for result in results.arms:
-        if result.seeds:
-            sharing.setdefault(result.seeds[0].written, []).append(result)
+        for row in result.seeds:
+            if row.seed == results.seeds[0].seed:
+                sharing.setdefault(row.written, []).append(result)
     labels: dict[str, str] = {}
     written = {}
-    for arms in sharing.values():
+    for programs, arms in sharing.items():
         label = "; ".join(result.arm.label for result in arms)
         labels |= {result.arm.name: label for result in arms}
-        pair = _written(folder, arms[0])
+        pair = _written(folder / programs)
         if pair is not None:
             written[label] = pair
     last = run.rounds[-1] if run.rounds else None
@@ -379,8 +392,7 @@ def _items(folder: Path, results: Results) -> list[Item]:
     )  # fmt: skip
 
 
-def _written(folder: Path, result: ArmResult) -> tuple[Rows[Program], Rows[Verdict]] | None:
-    path = folder / result.seeds[0].written
+def _written(path: Path) -> tuple[Rows[Program], Rows[Verdict]] | None:
     verdicts = path.with_name(path.name.replace("programs", "verdicts"))
     if not (path.is_file() and verdicts.is_file()):
         return None
@@ -403,6 +415,7 @@ def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
             for path in (files.programs, files.feedback, files.examples)
             if path.is_file()
         ]
+    rows += [(f"Tasks of {source} (sha256)", found) for source, found in results.sources.items()]
     everything = statistics.all_items(results)
     minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
     spent = f", {sum(minutes):,.0f} annotator minutes" if minutes else ", not timed"

@@ -128,6 +128,8 @@ class Results(_Row):
     """The run's, at which every arm is measured."""
     ks: list[int]
     split: str
+    sources: dict[str, str] = {}
+    """Other task source → hash of its tasks."""
     seeds: list[Shared] = []
     arms: list[ArmResult] = []
 

@@ -18,13 +18,18 @@ from ilf.metrics import (
 )
 from ilf.study.results import ArmResult, ItemResult, Results, SeedResult, Shared
 
-Which = Literal["test", "best"]
+Which = Literal["test", "best"] | Callable[[SeedResult], Evaluation | None]
+"""Which of an arm's evaluations: at the study's temperature, at its best one, or what a function takes."""
 Call = Literal["learning", "sharpening", "learning at its best temperature only", "worse", "no difference"]
 
 
 def evaluations(result: ArmResult, which: Which = "test") -> dict[int, Evaluation]:
-    """Seed → evaluation on the test tasks, at the run's temperature or at the arm's best."""
-    found = {row.seed: row.test if which == "test" else row.best for row in result.seeds}
+    """Seed → evaluation, by default on the test tasks at the run's temperature."""
+
+    def chosen(row: SeedResult) -> Evaluation | None:
+        return which(row) if callable(which) else row.test if which == "test" else row.best
+
+    found = {row.seed: chosen(row) for row in result.seeds}
     return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
 
 
@@ -40,6 +45,12 @@ def pooled(found: Sequence[Evaluation], k: int | None) -> Estimate | None:
     if all(row.keys() == rows[0].keys() for row in rows):
         return bootstrap([[row[task_id] for task_id in rows[0]] for row in rows], unit=True)
     return _over_tasks([pair for row in rows for pair in row.items()])
+
+
+def restricted(evaluation: Evaluation, to: Evaluation) -> Evaluation:
+    """The counts of an evaluation on the tasks of another, for `pooled`: its own rates are not made again."""
+    ids = {task.task_id for task in to.tasks}
+    return evaluation.model_copy(update={"tasks": tuple(t for t in evaluation.tasks if t.task_id in ids)})
 
 
 def task_count(found: Sequence[Evaluation]) -> int:
@@ -89,15 +100,15 @@ def contrast(a: ArmResult, b: ArmResult, k: int | None, which: Which = "test") -
 
 
 def against(
-    results: Results, base: str, k: int, group: str = "final", which: Which = "test"
+    results: Results, base: str, k: int, group: str | None = "final", which: Which = "test"
 ) -> list[tuple[ArmResult, Comparison]]:
-    """Every arm of a group against arm `base`, Holm-corrected together."""
+    """Every arm of a group (None: of all) against arm `base`, Holm-corrected together."""
     first = results.arm(base)
     if first is None:
         return []
     pairs = []
     for result in results.arms:
-        if result.arm.group == group and result.arm.name != base and result.seeds:
+        if group in (None, result.arm.group) and result.arm.name != base and result.seeds:
             found = contrast(first, result, k, which)
             if found is not None:
                 pairs.append((result, found))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics as st
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ilf.metrics import Comparison, Evaluation
 from ilf.report.content import Cell, Column, Table
@@ -77,9 +78,19 @@ def table_2(results: Results) -> Table:
 
 
 def table_3(results: Results) -> Table:
-    """πRefine."""
+    """πRefine, and the untuned model on the same tasks (in the paper 0 by construction)."""
     title = "Table 3. Refinement by πRefine, fine-tuned on the refine split."
-    return _refinement_table(results, "table-3", title, "fine-tuned")
+    table = _refinement_table(results, "table-3", title, "fine-tuned")
+    own = "fine-tuned, its own feedback"
+    alike = [
+        statistics.restricted(shared.zero_shot["train"], shared.refinement[own])
+        for shared in results.seeds
+        if own in shared.refinement and "train" in shared.zero_shot
+    ]
+    if not alike:
+        return table
+    row: list[Cell] = ["zero-shot, the same tasks", statistics.task_count(alike), *_rates(results, alike)]
+    return replace(table, rows=[[*row, 0.0, 0.0, 0.0], *table.rows])
 
 
 def left_out(results: Results, group: str) -> str:
@@ -125,7 +136,9 @@ def table_4(results: Results) -> Table:
         Column("paper pass@10", "percent", 0),
     ]
     seeds = f", {len(results.seeds)} seeds" if len(results.seeds) > 1 else ""
-    note = f"Temperature {results.temperature:g}{seeds}. {PAPER} {left_out(results, 'final')}".strip()
+    measured = [e for r in results.arms for e in statistics.evaluations(r).values()]
+    size = f"{len(measured[0].tasks)} tasks, {measured[0].n} samples each" if measured else "Not measured yet"
+    note = f"{size}, temperature {results.temperature:g}{seeds}. {PAPER} {left_out(results, 'final')}".strip()
     return Table("table-4", "Table 4. The final comparison, on held-out tasks.", columns, rows, note)
 
 
@@ -267,6 +280,24 @@ def temperature_table(results: Results, calls: dict[str, str]) -> Table:
     return Table("temperature", "Sharpening or learning?", columns, rows, note)
 
 
+def validation_table(results: Results) -> Table:
+    """Every arm at every temperature that was tried, on the validation tasks."""
+    tried = sorted({t for r in results.arms for row in r.seeds for t in row.validation}, key=float)
+    rows: list[list[Cell]] = [
+        [
+            result.arm.label,
+            *(
+                statistics.pooled([row.validation[t] for row in result.seeds if t in row.validation], 1)
+                for t in tried
+            ),
+        ]
+        for result in results.arms
+        if any(row.validation for row in result.seeds)
+    ]
+    columns = [Column("method"), *(Column(f"pass@1 at {t}", "percent") for t in tried)]
+    return Table("validation", "pass@1 on the validation tasks, by temperature.", columns, rows)
+
+
 def kl_table(results: Results) -> Table:
     """How far each fine-tuned model moved, and the importance weights' effective sample size."""
     rows: list[list[Cell]] = []
@@ -401,8 +432,19 @@ def sweep_table(results: Results) -> Table:
     return Table("sweep", "Fine-tuning settings tried on the validation tasks.", columns, rows)
 
 
-def transfer_table(results: Results, source: str) -> Table:
-    """Every arm on another task source."""
+def transfer_tables(results: Results, source: str) -> list[Table]:
+    """Every arm on another task source, and its paired difference from zero-shot there."""
+    title = f"Transfer to {source}."
+    name = "transfer-" + "".join(char if char.isalnum() else "-" for char in source.rpartition("/")[2])
+    compared = statistics.against(results, "zero-shot", results.ks[0], None, lambda row: row.also.get(source))
+    paired = f"Every method against the untuned model, on {source}."
+    return [
+        _transfer_rates(results, source, name, title),
+        *([contrast_table(f"{name}-paired", paired, compared)] if compared else []),
+    ]
+
+
+def _transfer_rates(results: Results, source: str, name: str, title: str) -> Table:
     rows: list[list[Cell]] = []
     for result in results.arms:
         found = [row.also[source] for row in result.seeds if source in row.also]
@@ -414,5 +456,4 @@ def transfer_table(results: Results, source: str) -> Table:
         Column("samples", "number"),
         *_rate_columns(results, bar=True),
     ]
-    name = "transfer-" + "".join(char if char.isalnum() else "-" for char in source.rpartition("/")[2])
-    return Table(name, f"Transfer to {source}.", columns, rows)
+    return Table(name, title, columns, rows)
