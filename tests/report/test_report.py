@@ -204,6 +204,22 @@ def test_ten_thousand_tasks_stay_under_the_limit():
     assert len(packed) <= 60_000 and told
 
 
+def test_the_first_seed_stays_where_all_are_too_much():
+    noise = random.Random(1)
+    items = [
+        Item(str(i), "".join(noise.choices("0123456789abcdef", k=100)), "fixed", seed=seed)
+        for seed in ("3", "5")
+        for i in range(100)
+    ]
+    everything, told = page.pack(items)
+    assert not told
+    first, told = page.pack(items, len(everything) - 1)
+    assert (
+        first == page.pack(items[:100])[0]
+        and told == "To keep this file small, the other seeds are left out."
+    )
+
+
 def test_a_limit_holds_where_the_first_tasks_are_the_longest():
     noise = random.Random(0)
     items = [

@@ -264,7 +264,7 @@ def test_seeds_are_pooled(world):
     validation = [{t.task_id for t in row.validation["0.8"].tasks} for row in found.arm("ilf").seeds]
     assert validation[0] != validation[1]
     html = (out / "report.html").read_text(encoding="utf-8")
-    assert "Learning from 10 pieces" in html and "those of seed 0, the first of 2 seeds" in html
+    assert "Learning from 10 pieces" in html and "16 in all. Seed 0 is shown." in html
     worth = (out / "report-files/tables/worth.md").read_text(encoding="utf-8")
     assert "| all | 6 |" in worth and "2 seeds, each item once" in worth
 

@@ -91,6 +91,8 @@ class Item:
     refinement: Sample | None = None
     samples: list[Sample] = field(default_factory=list)
     """What each model writes for the task."""
+    seed: str = ""
+    """Where an explorer has several seeds, which one the item is of; the first is shown first."""
 
 
 @dataclass
@@ -104,8 +106,6 @@ class Document:
     """A few sentences for a reader who knows nothing of the method."""
     sections: list[Section] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
-    explorer: str = ""
-    """A sentence on the items."""
     provenance: list[tuple[str, str]] = field(default_factory=list)
     """Settings, versions, seeds, hashes and cost: what, and the value."""
     settings: str = ""

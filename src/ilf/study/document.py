@@ -28,10 +28,7 @@ def document(folder: Path, results: Results, settings: str) -> Document:
         section = build(results)
         if section is not None:
             report.sections.append(section)
-    report.items = _items(folder, results)
-    if len(results.seeds) > 1:
-        first = results.seeds[0].seed
-        report.explorer = f"They are those of seed {first}, the first of {len(results.seeds)} seeds."
+    report.items = [item for shared in results.seeds for item in _items(folder, results, shared.seed)]
     report.provenance = _provenance(folder, results)
     return report
 
@@ -364,15 +361,13 @@ def _sweep(results: Results) -> Section | None:
 # --- explorer and provenance ------------------------------------------------------------------------------
 
 
-def _items(folder: Path, results: Results) -> list[Item]:
-    """Tasks of the first seed with what each arm's model writes; arms that share a model stand together."""
-    if not results.seeds:
-        return []
-    run = load_run(folder / f"seed-{results.seeds[0].seed}" / "run")
+def _items(folder: Path, results: Results, seed: int) -> list[Item]:
+    """Tasks of a seed with what each arm's model writes; arms that share a model stand together."""
+    run = load_run(folder / f"seed-{seed}" / "run")
     sharing: dict[str, list[ArmResult]] = {}
     for result in results.arms:
         for row in result.seeds:
-            if row.seed == results.seeds[0].seed:
+            if row.seed == seed:
                 sharing.setdefault(row.written, []).append(result)
     labels: dict[str, str] = {}
     written = {}
@@ -386,10 +381,13 @@ def _items(folder: Path, results: Results) -> list[Item]:
     feedback: Sequence[Feedback] = last.feedback if last else []
     refinements: Collection[Refinement] = last.refinements if last else ()
     change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
-    return items.build(
+    found = items.build(
         run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
         written=written, change=change,
     )  # fmt: skip
+    for item in found:
+        item.seed = str(seed) if len(results.seeds) > 1 else ""
+    return found
 
 
 def _written(path: Path) -> tuple[Rows[Program], Rows[Verdict]] | None:
