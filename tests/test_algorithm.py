@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from itertools import groupby
 
 import pytest
 from toy import config, outputs, world
@@ -380,6 +381,18 @@ def test_examples_for_a_model_that_writes_feedback_are_not_on_the_tasks_in_quest
     assert len(load_shots(path, tasks, 4, 0, training)) == 4  # too few others: all will do
     with pytest.raises(DataError, match="3 items on this run's tasks, feedback.shots asks for 4"):
         load_shots(path, {name: tasks[name] for name in tasks.keys() - training}, 4, 0, training)
+
+
+def test_refinements_of_a_task_stand_together_whatever_the_order_of_the_feedback(tmp_path, fake_sandbox):
+    settings = world(tmp_path, feedback__filter=False)
+    folder = run(settings, tmp_path / "run")
+    path = folder.round(1).feedback
+    items = read_jsonl(path, Feedback)
+    write_jsonl(path, [*items, items[-2].model_copy(update={"text": "Another word on the same task."})])
+    run(settings, tmp_path / "run")
+    refinements = read_jsonl(folder.round(1).refinements, Refinement)
+    assert [len(list(rows)) for _, rows in groupby(refinements, key=lambda r: r.task_id)] == [2, 2, 2, 4, 2]
+    assert len(read_jsonl(folder.round(1).examples, Example)) == 5
 
 
 # --- guards -----------------------------------------------------------------------------------------------

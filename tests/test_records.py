@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilf.errors import DataError
-from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
+from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
 
 # JSON cannot carry lone surrogates as UTF-8; model output never has them (decoders replace them).
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -18,6 +18,21 @@ def test_rows_survive_a_file(tmp_path_factory, programs):
     write_jsonl(path, programs)
     assert read_jsonl(path, Program) == programs
     assert len(path.read_text(encoding="utf-8").split("\n")) == len(programs) + 1
+
+
+def test_rows_are_read_anew_each_time_and_only_as_far_as_asked(tmp_path):
+    path = tmp_path / "p.jsonl"
+    programs = [Program(task_id="a", code=str(number)) for number in range(3)]
+    write_jsonl(path, programs)
+    rows = Rows(path, Program)
+    assert list(rows) == list(rows) == programs
+    assert len(rows) == 3 and programs[1] in rows and rows
+    path.write_text(programs[0].to_json() + "\n[]\n")
+    assert next(iter(rows)) == programs[0]  # line 2 was not looked at
+    with pytest.raises(DataError, match="p.jsonl, line 2: a JSON object"):
+        list(rows)
+    path.write_text("")
+    assert not rows
 
 
 def test_task_ids_may_be_numbers_and_are_text_inside():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilf.errors import ConfigError
+from ilf.errors import ConfigError, DataError
 from ilf.records import Refinement, Task, Verdict
 from ilf.selection import STRATEGIES, accepted, distinct, normal_form, select
 
@@ -76,6 +76,11 @@ def test_gate_shown_keeps_what_passes_the_shown_test_only():
     assert not accepted(POOL[5], TASKS["c"], "shown")  # no verdict is not a pass
     second = TASKS["a"].model_copy(update={"example": "assert f(2) == 2"})
     assert not accepted(POOL[3], second, "shown")
+
+
+def test_a_task_whose_refinements_stand_apart_is_refused():
+    with pytest.raises(DataError, match="task 'a' do not stand together"):
+        select([POOL[0], POOL[4], POOL[2]], TASKS)
 
 
 def test_an_unknown_strategy_lists_the_known():

@@ -7,6 +7,7 @@ one whose settings and inputs are unchanged is not done again; one that was kill
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from ilf.errors import ConfigError, DataError, RunFolderError, TrainingError
 from ilf.feedback import candidates, solved
 from ilf.progress import say
 from ilf.prompts import Prompter
-from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
+from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
 from ilf.runfolder import Manifest, RoundFolder, RunFolder, State, Step, digest, write_text
 from ilf.sandbox import RECENT, self_check
 from ilf.steps import Model, Writer
@@ -205,8 +206,9 @@ def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[
 
 def _attempts(
     run: _Run, number: int, files: RoundFolder, policy: Model, tasks: Sequence[Task]
-) -> tuple[list[Program], list[Verdict]]:
+) -> tuple[Rows[Program], Rows[Verdict]]:
     config = run.config
+    programs, verdicts = Rows(files.programs, Program), Rows(files.verdicts, Verdict)
     with run.step(
         number,
         "1-programs",
@@ -219,12 +221,11 @@ def _attempts(
     ) as step:
         if step.todo:
             run.check_sandbox()
-            programs = steps.sample_programs(
+            steps.sample_programs(
                 policy.open, policy.hash, tasks, config.sampling, files.programs,
                 seed=config.seed, style=config.prompts.style, round=number,
             )  # fmt: skip
             step.counts = steps.sample_counts(programs)
-        programs = read_jsonl(files.programs, Program)
     stale = next((p for p in programs if p.model != policy.hash), None)
     if stale is not None:
         raise DataError(
@@ -240,8 +241,7 @@ def _attempts(
                 run.tasks, programs, files.verdicts, config.verify,
                 max_sandbox_errors=config.max_sandbox_errors,
             )  # fmt: skip
-        verdicts = read_jsonl(files.verdicts, Verdict)
-        step.counts = _verdict_counts(verdicts)
+            step.counts = dict(Counter(verdict.status for verdict in verdicts))
     return programs, verdicts
 
 
@@ -249,7 +249,7 @@ def _attempts(
 
 
 def _feedback(
-    run: _Run, number: int, files: RoundFolder, programs: Sequence[Program], verdicts: Sequence[Verdict]
+    run: _Run, number: int, files: RoundFolder, programs: Rows[Program], verdicts: Rows[Verdict]
 ) -> list[Feedback]:
     config = run.config
     recorded = recorded_path(config, number)
@@ -305,7 +305,7 @@ def recorded_path(config: RunConfig, number: int) -> Path | None:
 
 
 def gather_feedback(
-    run: _Run, number: int, programs: Sequence[Program], verdicts: Sequence[Verdict]
+    run: _Run, number: int, programs: Rows[Program], verdicts: Rows[Verdict]
 ) -> list[Feedback]:
     """Feedback of the configured source on the tasks of splits refine and train."""
     asked = run.config.feedback
@@ -358,7 +358,7 @@ def gather_feedback(
 
 def _refine(
     run: _Run, number: int, files: RoundFolder, start: Model, feedback: Sequence[Feedback]
-) -> list[Refinement]:
+) -> Rows[Refinement]:
     config, asked = run.config, run.config.refiner
     in_refine = {task.task_id for task in run.splits["refine"]}
     teach = [item for item in feedback if item.task_id in in_refine]
@@ -400,7 +400,7 @@ def _refine(
                 **steps.sample_counts(rows),
                 "passed": sum(r.verdict is not None and r.verdict.passed for r in rows),
             }
-    return read_jsonl(files.refinements, Refinement)
+    return Rows(files.refinements, Refinement)
 
 
 def _teach_refiner(
@@ -441,7 +441,7 @@ def _pick_shots(run: _Run, files: RoundFolder, teach: Sequence[Feedback]) -> Non
 
 
 def _examples(
-    run: _Run, number: int, files: RoundFolder, policy: Model, refinements: Sequence[Refinement]
+    run: _Run, number: int, files: RoundFolder, policy: Model, refinements: Rows[Refinement]
 ) -> list[Example]:
     config = run.config
     with run.step(
@@ -492,7 +492,7 @@ def _finetune(
 
 
 def _evaluate(
-    run: _Run, number: int, files: RoundFolder, arms: Mapping[str, Model], refinements: Sequence[Refinement]
+    run: _Run, number: int, files: RoundFolder, arms: Mapping[str, Model], refinements: Rows[Refinement]
 ) -> None:
     config, asked = run.config, run.config.evaluation
     tasks = run.splits[asked.split]
@@ -524,7 +524,7 @@ def _evaluate(
         import json
 
         write_text(files.evaluation, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        written = [p for arm in arms for p in read_jsonl(files.evaluation_programs(arm), Program)]
+        written = (p for arm in arms for p in Rows(files.evaluation_programs(arm), Program))
         step.counts = {"tasks": len(tasks), **steps.sample_counts(written)}
         if config.engine.name != "scripted":
             from ilf.training import write_card
@@ -559,11 +559,11 @@ def evaluate_model(
     )  # fmt: skip
 
 
-def _refinement_rates(run: _Run, refinements: Sequence[Refinement], ks: Sequence[int]) -> metrics.Evaluation:
+def _refinement_rates(run: _Run, refinements: Rows[Refinement], ks: Sequence[int]) -> metrics.Evaluation:
     """πRefine's pass@k on the tasks it refined (the paper's Table 3)."""
     sampling = run.config.refiner.sampling
     refined = [run.tasks[task_id] for task_id in dict.fromkeys(r.task_id for r in refinements)]
-    verdicts = [r.verdict for r in refinements if r.verdict is not None]
+    verdicts = (r.verdict for r in refinements if r.verdict is not None)
     return metrics.evaluate(
         metrics.count(refined, verdicts), split="train", temperature=sampling.temperature, n=sampling.n,
         ks=[k for k in ks if k <= sampling.n] or [1], seed=run.config.seed,
@@ -571,13 +571,6 @@ def _refinement_rates(run: _Run, refinements: Sequence[Refinement], ks: Sequence
 
 
 # --- small things -----------------------------------------------------------------------------------------
-
-
-def _verdict_counts(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    counts: dict[str, float] = {}
-    for verdict in verdicts:
-        counts[verdict.status] = counts.get(verdict.status, 0) + 1
-    return counts
 
 
 def _say_left_out(task_ids: Sequence[str]) -> None:

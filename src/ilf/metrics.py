@@ -103,9 +103,11 @@ class Comparison(_Frozen):
         """The power statement in words."""
         if self.detectable is None:
             return f"The two models did the same on every one of the {self.tasks} tasks."
+        seeds = f" with each of {self.seeds} seeds" if self.seeds > 1 else ""
         return (
-            f"With {self.tasks} tasks and {self.samples} samples a task, a difference in {self.metric} under "
-            f"{100 * self.detectable:.1f} points cannot be told from noise (80% power, 5% level)."
+            f"With {self.tasks} tasks and {self.samples} samples a task{seeds}, a difference in "
+            f"{self.metric} under {100 * self.detectable:.1f} points cannot be told from noise (80% power, "
+            "5% level)."
         )
 
 
@@ -140,41 +142,49 @@ def count(tasks: Sequence[Task], verdicts: Iterable[Verdict]) -> list[TaskCounts
     Raises:
         DataError: a verdict names a task that is not among `tasks`.
     """
-    rows: dict[str, list[Verdict]] = {task.task_id: [] for task in tasks}
+    tallies = {task.task_id: _Tally(task) for task in tasks}
     for verdict in verdicts:
-        if verdict.task_id not in rows:
+        if verdict.task_id not in tallies:
             raise DataError(
-                f"a verdict names task {verdict.task_id!r}, which is not one of the {len(rows)} tasks"
+                f"a verdict names task {verdict.task_id!r}, which is not one of the {len(tallies)} tasks"
             )
-        rows[verdict.task_id].append(verdict)
-    return [_count_task(task, rows[task.task_id]) for task in tasks]
+        tallies[verdict.task_id].add(verdict)
+    return [tallies[task.task_id].counts() for task in tasks]
 
 
-def _count_task(task: Task, verdicts: list[Verdict]) -> TaskCounts:
-    scored = [v for v in verdicts if v.status not in ("sandbox_error", "flaky")]
-    shown = {i for i, test in enumerate(task.tests) if test == task.shown}
-    hidden = set(range(len(task.tests))) - shown
+class _Tally:
+    """The counts of one task while its verdicts come."""
 
-    def passes(which: set[int]) -> int | None:
-        if not which:
-            return None
-        total = 0
-        for verdict in scored:
-            if verdict.passed:
-                total += 1
-            elif verdict.tests:
-                known = [verdict.tests[i] for i in which if i < len(verdict.tests)]
-                total += len(known) == len(which) and all(value is True for value in known)
-        return total
+    def __init__(self, task: Task) -> None:
+        self.task_id = task.task_id
+        self.shown = {i for i, test in enumerate(task.tests) if test == task.shown}
+        self.hidden = set(range(len(task.tests))) - self.shown
+        self.n = self.passed = self.shown_passed = self.hidden_passed = self.unscored = 0
 
-    return TaskCounts(
-        task_id=task.task_id,
-        n=len(scored),
-        passed=sum(v.passed for v in scored),
-        shown_passed=passes(shown),
-        hidden_passed=passes(hidden),
-        unscored=len(verdicts) - len(scored),
-    )
+    def add(self, verdict: Verdict) -> None:
+        if verdict.status in ("sandbox_error", "flaky"):
+            self.unscored += 1
+            return
+        self.n += 1
+        self.passed += verdict.passed
+        self.shown_passed += _passes(verdict, self.shown)
+        self.hidden_passed += _passes(verdict, self.hidden)
+
+    def counts(self) -> TaskCounts:
+        return TaskCounts(
+            task_id=self.task_id,
+            n=self.n,
+            passed=self.passed,
+            shown_passed=self.shown_passed if self.shown else None,
+            hidden_passed=self.hidden_passed if self.hidden else None,
+            unscored=self.unscored,
+        )
+
+
+def _passes(verdict: Verdict, which: set[int]) -> bool:
+    """Whether a program passes all of these tests."""
+    tests = verdict.tests
+    return verdict.passed or (bool(tests) and all(i < len(tests) and tests[i] is True for i in which))
 
 
 def evaluate(

@@ -19,7 +19,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -251,15 +251,44 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: not a whole gzip file") from None
 
 
+class Rows(Collection[R]):
+    """The records of a JSONL file, read anew each time they are walked over and never all in memory.
+
+    Args:
+        path: the file.
+        kind: the record of its rows.
+        prepare: makes of a row's JSON object what `kind` understands.
+
+    Raises:
+        DataError: while it is walked over; it names file, line and field.
+    """
+
+    def __init__(
+        self, path: Path, kind: type[R], prepare: Callable[[dict[str, Any]], Any] | None = None
+    ) -> None:
+        self.path, self._kind, self._prepare = path, kind, prepare
+
+    def __iter__(self) -> Iterator[R]:
+        for number, row in read_rows(self.path):
+            try:
+                record = self._kind.model_validate(row if self._prepare is None else self._prepare(row))
+            except ValidationError as error:
+                raise DataError(f"{self.path}, line {number}: {describe(error)}") from None
+            yield record
+
+    def __len__(self) -> int:
+        return sum(1 for _ in read_rows(self.path))
+
+    def __bool__(self) -> bool:
+        return any(True for _ in read_rows(self.path))
+
+    def __contains__(self, record: object) -> bool:
+        return any(row == record for row in self)
+
+
 def read_jsonl(path: Path, kind: type[R], prepare: Callable[[dict[str, Any]], Any] | None = None) -> list[R]:
-    """All records of a JSONL file, or a `DataError` that names file, line and field."""
-    records = []
-    for number, row in read_rows(path):
-        try:
-            records.append(kind.model_validate(row if prepare is None else prepare(row)))
-        except ValidationError as error:
-            raise DataError(f"{path}, line {number}: {describe(error)}") from None
-    return records
+    """All records of a small JSONL file at once; what grows with the samples is read by `Rows`."""
+    return list(Rows(path, kind, prepare))
 
 
 def write_jsonl(path: Path, records: Iterable[Record]) -> None:

@@ -21,8 +21,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -297,6 +298,14 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
+def digest_of(texts: Iterable[str]) -> str:
+    """Hash of many texts in their order, each taken as it comes (64 hex digits)."""
+    state = hashlib.sha256()
+    for text in texts:
+        state.update(json.dumps(text).encode() + b"\n")
+    return state.hexdigest()
+
+
 def key_of(**parts: Any) -> str:
     """Hash of a step's settings and inputs (64 hex digits)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -332,27 +341,20 @@ class Growing(Generic[R]):
             self.part.unlink(missing_ok=True)
             write_text(self._key_file, key)
             self.part.touch()
-        self._cut(kind, list(sizes))
+        self._cut(kind, sizes)
 
-    def _cut(self, kind: type[R], sizes: list[int]) -> None:
-        ends = []  # byte offset after each complete, readable row
+    def _cut(self, kind: type[R], sizes: Iterable[int]) -> None:
+        kept = 0
         with self.part.open("rb") as file:
-            offset = 0
-            for line in file:
-                offset += len(line)
-                if not line.endswith(b"\n"):
+            ends = _ends(file, kind)
+            for size in sizes:
+                of_batch = list(islice(ends, size))
+                if len(of_batch) < size:
                     break
-                try:
-                    kind.model_validate_json(line)
-                except ValidationError:
-                    break
-                ends.append(offset)
-        for size in sizes:
-            if self.rows + size > len(ends):
-                break
-            self.rows += size
-            self.done += 1
-        os.truncate(self.part, ends[self.rows - 1] if self.rows else 0)
+                kept = of_batch[-1] if of_batch else kept
+                self.rows += size
+                self.done += 1
+        os.truncate(self.part, kept)
 
     def append(self, records: Iterable[R]) -> None:
         """Add one batch, flushed to the disk before this returns."""
@@ -366,6 +368,20 @@ class Growing(Generic[R]):
         """Give the file its final name."""
         self.part.replace(self.path)
         self._key_file.unlink(missing_ok=True)
+
+
+def _ends(file: IO[bytes], kind: type[Record]) -> Iterator[int]:
+    """The byte offset after each row, up to the first one that is not whole."""
+    offset = 0
+    for line in file:
+        offset += len(line)
+        try:
+            kind.model_validate_json(line)
+        except ValidationError:
+            return
+        if not line.endswith(b"\n"):
+            return
+        yield offset
 
 
 def _text(path: Path) -> str | None:

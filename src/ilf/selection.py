@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 
-from ilf.errors import ConfigError
+from ilf.errors import ConfigError, DataError
 from ilf.metrics import edit_distance
 from ilf.records import Refinement, Task
 
@@ -131,7 +131,8 @@ def select(
     """The refinements that πθ is fine-tuned on.
 
     Args:
-        refinements: samples of πRefine with verdicts; duplicates by normal form are dropped first.
+        refinements: samples of πRefine with verdicts, those on one task together (as a step writes them);
+            duplicates by normal form are dropped first.
         tasks: by id.
         strategy: a name in `STRATEGIES`.
         seed: of the random choice.
@@ -140,17 +141,20 @@ def select(
 
     Raises:
         ConfigError: unknown strategy, or `likeliest` without scores.
+        DataError: the refinements on a task stand apart.
     """
     if strategy not in STRATEGIES:
         raise ConfigError(f"selection.strategy: {strategy!r} is unknown; known: {', '.join(STRATEGIES)}")
     if strategy == "likeliest" and scores is None:
         raise ConfigError("selection.strategy: likeliest needs log-probabilities under the model")
-    by_task: dict[str, list[Refinement]] = defaultdict(list)
-    for refinement in distinct(r for r in refinements if accepted(r, tasks[r.task_id], gate)):
-        by_task[refinement.task_id].append(refinement)
+    usable = (r for r in refinements if accepted(r, tasks[r.task_id], gate))
     kept: list[Refinement] = []
-    for task_id in sorted(by_task):
+    seen: set[str] = set()
+    for task_id, candidates in groupby(usable, key=lambda r: r.task_id):
+        if task_id in seen:
+            raise DataError(f"the refinements on task {task_id!r} do not stand together: sort them by task")
+        seen.add(task_id)
         # A generator a task: what one task offers does not change the choice for another.
         rng = random.Random(f"{seed} {task_id}")
-        kept += STRATEGIES[strategy](by_task[task_id], rng, scores or {}, kept)
-    return kept
+        kept += STRATEGIES[strategy](distinct(candidates), rng, scores or {}, kept)
+    return sorted(kept, key=lambda r: r.task_id)

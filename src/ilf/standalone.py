@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConf
 from ilf.errors import DataError, UserError
 from ilf.progress import say
 from ilf.prompts import Style
-from ilf.records import Example, Refinement, Task, Verdict, read_jsonl, read_rows, write_jsonl
+from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
 from ilf.runfolder import key_of, write_text
+from ilf.selection import accepted
 from ilf.tasks import load_tasks, source_hash
 from ilf.terminal import print_evaluations
 
@@ -102,10 +103,10 @@ def refine(
                 found.open, found.hash, wanted, items, settings, verify, out,
                 seed=seed, style=style, shots=worked, use_feedback=use_feedback,
             )  # fmt: skip
-    refinements = read_jsonl(out, Refinement)
+    refinements = Rows(out, Refinement)
     refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
     result = metrics.evaluate(
-        metrics.count(refined, [r.verdict for r in refinements if r.verdict is not None]),
+        metrics.count(refined, (r.verdict for r in refinements if r.verdict is not None)),
         split=ids or source, temperature=settings.temperature, n=settings.n,
         ks=[k for k in (1, 10) if k <= settings.n], seed=seed,
     )  # fmt: skip
@@ -140,7 +141,8 @@ def examples(
         rows, left_out = steps.refiner_examples(prompter, tasks, items)
     else:
         assert refinements is not None
-        found = [r for r in read_jsonl(refinements, Refinement) if r.task_id in tasks]
+        # Whoever joins files of `ilf refine` has a task's refinements in several places.
+        found = sorted(_passing(refinements, tasks, selection.gate), key=lambda r: r.task_id)
         rows, left_out = steps.select_examples(prompter, tasks, found, selection, seed=seed)
     if left_out:
         say(
@@ -179,8 +181,7 @@ def evaluate(
     arms = {"programs": verdicts} if against is None else {"against": against, "programs": verdicts}
     results: dict[str, metrics.Evaluation] = {}
     for name, path in arms.items():
-        rows = _verdicts(path, ids_of)
-        counts = metrics.count(tasks, rows)
+        counts = metrics.count(tasks, _verdicts(path, ids_of))
         n = max(task.n + task.unscored for task in counts)
         results[name] = metrics.evaluate(
             counts, split=ids or source, temperature=temperature, n=n, ks=ks, seed=seed
@@ -200,9 +201,14 @@ def evaluate(
         write_text(out, json.dumps(found, indent=2) + "\n")
 
 
-def _verdicts(path: Path, ids: set[str]) -> list[Verdict]:
+def _passing(path: Path, tasks: Mapping[str, Task], gate: str) -> Iterator[Refinement]:
+    for row in Rows(path, Refinement):
+        if row.task_id in tasks and accepted(row, tasks[row.task_id], gate):
+            yield row
+
+
+def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
     """Verdicts from `ilf verify`'s output, or from a run folder's file."""
-    found = []
     for number, row in read_rows(path):
         task_id, status = str(row.get("task_id", "")), row.get("status")
         if status is None:
@@ -219,10 +225,9 @@ def _verdicts(path: Path, ids: set[str]) -> list[Verdict]:
         if isinstance(row.get("tests"), list):
             fields["tests"] = row["tests"]
         try:
-            found.append(Verdict.model_validate(fields))
+            yield Verdict.model_validate(fields)
         except ValueError:
             raise DataError(f"{path}, line {number}: status: {status!r} is not a verdict's status") from None
-    return found
 
 
 def _ids_in(path: Path) -> list[str]:

@@ -10,9 +10,9 @@ import gc
 import hashlib
 import importlib.util
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +21,8 @@ from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConf
 from ilf.errors import DataError, LeakError, ModelError, PromptTooLong, SandboxFailure, UserError, missing
 from ilf.progress import Progress, progress, say
 from ilf.prompts import Prompt, Prompter, Style
-from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl
-from ilf.runfolder import Growing, available_memory, key_of, require_disk
+from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict
+from ilf.runfolder import Growing, available_memory, digest_of, key_of, require_disk
 from ilf.sampling import ENGINES, Completion, Sampler, SamplingParams, open_sampler
 from ilf.sandbox import RECENT, Verifier, self_check
 from ilf.selection import select
@@ -157,9 +157,13 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def sample_counts(rows: Sequence[Program] | Sequence[Refinement]) -> dict[str, float]:
+def sample_counts(rows: Iterable[Program | Refinement]) -> dict[str, float]:
     """What a sampling made, for the manifest."""
-    return {"samples": len(rows), "tokens": sum(row.tokens or 0 for row in rows)}
+    counts: dict[str, float] = {"samples": 0, "tokens": 0}
+    for row in rows:
+        counts["samples"] += 1
+        counts["tokens"] += row.tokens or 0
+    return counts
 
 
 # --- 1: programs ------------------------------------------------------------------------------------------
@@ -176,7 +180,7 @@ def sample_programs(
     style: str,
     round: int = 1,
     what: str = "programs",
-) -> list[Program]:
+) -> Rows[Program]:
     """Sample n programs a task: x0 ~ πθ(·|t) (Algorithm 1, line 1).
 
     Args:
@@ -205,7 +209,7 @@ def sample_programs(
     )
     n = settings.n
     batches = list(batched(tasks, max(1, SEQUENCES // n)))
-    growing = Growing(out, key, Program, [len(batch) * n for batch in batches])
+    growing = Growing(out, key, Program, (len(batch) * n for batch in batches))
     if growing.done < len(batches):
         opened = writer()
         if opened.model != model:
@@ -234,7 +238,7 @@ def sample_programs(
                     )
                 growing.append(rows[key] for key in sorted(rows))
     growing.finish()
-    return read_jsonl(out, Program)
+    return Rows(out, Program)
 
 
 def _params(writer: Writer, settings: SamplingConfig, seed: int) -> SamplingParams:
@@ -304,12 +308,12 @@ def _samples(
 
 def verify_programs(
     tasks: Mapping[str, Task],
-    programs: Sequence[Program],
+    programs: Collection[Program],
     out: Path,
     settings: VerifyConfig,
     *,
     max_sandbox_errors: float = 0.05,
-) -> list[Verdict]:
+) -> Rows[Verdict]:
     """EVAL(x, t) of each program, one row each, in order (Algorithm 1, line 1).
 
     Args:
@@ -323,31 +327,39 @@ def verify_programs(
         DataError: a program names an unknown task.
         SandboxFailure: too many programs got no verdict; what was verified is kept.
     """
-    unknown = next((p.task_id for p in programs if p.task_id not in tasks), None)
-    if unknown is not None:
-        raise DataError(f"a program is for task {unknown!r}, which is not among the {len(tasks)} tasks")
+    count = len(programs)
+    of_tasks: set[str] = set()
+
+    def ids() -> Iterator[str]:
+        for program in programs:
+            if program.task_id not in tasks:
+                raise DataError(
+                    f"a program is for task {program.task_id!r}, which is not among the {len(tasks)} tasks"
+                )
+            of_tasks.add(program.task_id)
+            yield program.program_id
+
     key = key_of(
         step="verify",
-        tasks=source_hash([tasks[task_id] for task_id in sorted({p.task_id for p in programs})]),
-        programs=[p.program_id for p in programs],
+        programs=digest_of(ids()),
+        tasks=source_hash([tasks[task_id] for task_id in sorted(of_tasks)]),
         limits=settings.limits.model_dump(),
         unsafe=settings.unsafe,
     )
-    growing = Growing(out, key, Verdict, [1] * len(programs))
-    if growing.done < len(programs):
-        with progress("verifying", len(programs), growing.rows) as bar:
-            verdicts = verify(tasks, programs[growing.rows :], settings, bar)
+    growing = Growing(out, key, Verdict, repeat(1, count))
+    if growing.done < count:
+        with progress("verifying", count, growing.rows) as bar:
+            verdicts = verify(tasks, islice(programs, growing.rows, None), settings, bar)
             for batch in batched(verdicts, ROWS):
                 growing.append(batch)
-    rows = read_jsonl(growing.part, Verdict)
-    _refuse_failures(rows, max_sandbox_errors)
+    _refuse_failures(Rows(growing.part, Verdict), max_sandbox_errors)
     growing.finish()
-    return rows
+    return Rows(out, Verdict)
 
 
 def verify(
     tasks: Mapping[str, Task],
-    programs: Sequence[Program],
+    programs: Iterable[Program],
     settings: VerifyConfig,
     bar: Progress | None = None,
 ) -> Iterator[Verdict]:
@@ -362,13 +374,18 @@ def verify(
             yield verdict
 
 
-def _refuse_failures(verdicts: Sequence[Verdict], share: float) -> None:
-    failures = sum(verdict.status == "sandbox_error" for verdict in verdicts)
-    if failures > share * len(verdicts):
-        first = next(v for v in verdicts if v.status == "sandbox_error")
+def _refuse_failures(verdicts: Iterable[Verdict], share: float) -> None:
+    count = failures = 0
+    first = ""
+    for verdict in verdicts:
+        count += 1
+        if verdict.status == "sandbox_error":
+            failures += 1
+            first = first or verdict.detail or verdict.error or ""
+    if failures > share * count:
         raise SandboxFailure(
-            f"{failures} of {len(verdicts)} programs got no verdict (more than {share:.0%}); "
-            f"the first: {first.detail or first.error}. See `ilf doctor`"
+            f"{failures} of {count} programs got no verdict (more than {share:.0%}); "
+            f"the first: {first}. See `ilf doctor`"
         )
 
 
@@ -390,8 +407,10 @@ def sample_refinements(
     use_feedback: bool = True,
     max_sandbox_errors: float = 0.05,
     what: str = "refinements",
-) -> list[Refinement]:
+) -> Rows[Refinement]:
     """Sample n refinements an item and verify them: x1 ~ πRefine(·|t, x0, f) (Algorithm 1, line 3).
+
+    Items on one task follow one another in the file, so that a reader needs one task's at a time.
 
     Args:
         writer: opens πRefine; called only if there is work to do.
@@ -411,6 +430,8 @@ def sample_refinements(
     unknown = next((f.task_id for f in feedback if f.task_id not in tasks), None)
     if unknown is not None:
         raise DataError(f"feedback is on task {unknown!r}, which is not among the {len(tasks)} tasks")
+    places = {task_id: place for place, task_id in enumerate(dict.fromkeys(f.task_id for f in feedback))}
+    feedback = sorted(feedback, key=lambda item: places[item.task_id])
     key = key_of(
         step="refine",
         what=what,
@@ -426,7 +447,7 @@ def sample_refinements(
     )
     n = settings.n
     batches = list(batched(feedback, max(1, SEQUENCES // n)))
-    growing = Growing(out, key, Refinement, [len(batch) * n for batch in batches])
+    growing = Growing(out, key, Refinement, (len(batch) * n for batch in batches))
     if growing.done < len(batches):
         self_check(unsafe=verify_settings.unsafe, within=RECENT)
         opened = writer()
@@ -449,10 +470,10 @@ def sample_refinements(
                     seed_of(seed, what, number), bar,
                 )  # fmt: skip
                 growing.append(_verified(tasks, batch, rows, n, verify_settings))
-    refinements = read_jsonl(growing.part, Refinement)
-    _refuse_failures([r.verdict for r in refinements if r.verdict is not None], max_sandbox_errors)
+    refinements = Rows(growing.part, Refinement)
+    _refuse_failures((r.verdict for r in refinements if r.verdict is not None), max_sandbox_errors)
     growing.finish()
-    return refinements
+    return Rows(out, Refinement)
 
 
 def _refine_batch(
@@ -566,7 +587,7 @@ def program_examples(
 def select_examples(
     prompter: Prompter,
     tasks: Mapping[str, Task],
-    refinements: Sequence[Refinement],
+    refinements: Iterable[Refinement],
     settings: SelectionConfig,
     *,
     seed: int,

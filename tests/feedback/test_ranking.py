@@ -1,3 +1,4 @@
+from ilf.feedback import candidates
 from ilf.feedback.ranking import parsed_share, rank
 from ilf.records import Program, Verdict
 
@@ -50,6 +51,28 @@ def test_copies_passes_and_sandbox_errors_are_left_out():
     ]
     assert codes(pairs) == ["a = 1"]
     assert len(rank([judged(f"a = {n}", "failed") for n in range(50)], most=8)) == 8
+
+
+def test_candidates_are_a_task_s_best_wherever_its_samples_stand():
+    def of(task, code, status, tests=(False, False)):
+        program = Program(task_id=task, code=code)
+        return program, Verdict(task_id=task, program_id=program.program_id, status=status, tests=tests)
+
+    pairs = [
+        of("a", "x = 1", "failed"),
+        of("a", "y = 2", "failed", (True, False)),
+        of("b", "z", "error"),
+        of("b", "passes", "passed"),
+        of("a", "nearer = 3", "failed", (True, True)),
+        of("b", "again", "failed"),
+    ]
+
+    def best(**options):
+        found = candidates((p for p, _ in pairs), (v for _, v in pairs), **options)
+        return {task: [program.code for program, _ in ranked] for task, ranked in found.items()}
+
+    assert best() == {"a": ["nearer = 3"]}  # b is solved, and stays so
+    assert best(only_unsolved=False, most=2) == {"a": ["nearer = 3", "y = 2"], "b": ["again", "z"]}
 
 
 def test_parsed_share_counts_lines_before_the_error():

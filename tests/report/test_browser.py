@@ -45,6 +45,26 @@ def test_a_link_to_another_page_turns_to_it(run_folder, tmp_path):
     assert re.search(r"<option value=\"(fixed|unchanged|broken)\">", dom)
 
 
+def test_the_first_seed_is_shown_first(tmp_path):
+    items = [
+        Item(f"task/{i}", "Do it.", "fixed" if i else "", seed=seed) for seed in ("3", "5") for i in range(4)
+    ]
+    path = tmp_path / "seeds.html"
+    path.write_text(page.render(Document(title="Seeds", claim="", items=items)), encoding="utf-8")
+    dom = opened(path, tmp_path / "profile")
+    assert "4 of 4" in dom and "<option>3</option><option>5</option>" in dom and "fixed (3)" in dom
+    script = """addEventListener("load", () => setTimeout(() => {
+        const choose = (id, value) => {
+          const field = document.getElementById(id);
+          field.value = value;
+          field.dispatchEvent(new Event(id === "find" ? "input" : "change"));
+        };
+        choose("seed", "5"); choose("state", "fixed"); choose("find", "task/2");
+    }, 500));"""
+    path.write_text(path.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    assert "1 of 4" in opened(path, tmp_path / "profile")
+
+
 def test_ten_thousand_tasks(tmp_path):
     items = [
         Item(

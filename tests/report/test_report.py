@@ -159,6 +159,14 @@ def test_a_file_of_verdicts_alone(tmp_path, run_folder):
     assert items_of(html)["0"]["state"] == "solved sometimes"
 
 
+def test_a_file_of_refinements_alone(tmp_path, run_folder):
+    path = run_folder / "round-1/5-refinements.jsonl"
+    html = report([path], tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "pass@1 is 25.0%" in html and "12 of 12 tasks have at least one program that passes" in html
+    failed = [sample for sample in items_of(html)["train/0"]["samples"] if sample["status"] == "failed"]
+    assert failed and all(sample["detail"].startswith("f(2): expected 3") for sample in failed)
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -194,6 +202,22 @@ def test_ten_thousand_tasks_stay_under_the_limit():
     assert len(packed) <= limit and "5,000 unchanged tasks" in told
     packed, told = page.pack(items, limit=60_000)
     assert len(packed) <= 60_000 and told
+
+
+def test_the_first_seed_stays_where_all_are_too_much():
+    noise = random.Random(1)
+    items = [
+        Item(str(i), "".join(noise.choices("0123456789abcdef", k=100)), "fixed", seed=seed)
+        for seed in ("3", "5")
+        for i in range(100)
+    ]
+    everything, told = page.pack(items)
+    assert not told
+    first, told = page.pack(items, len(everything) - 1)
+    assert (
+        first == page.pack(items[:100])[0]
+        and told == "To keep this file small, the other seeds are left out."
+    )
 
 
 def test_a_limit_holds_where_the_first_tasks_are_the_longest():

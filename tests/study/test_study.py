@@ -22,6 +22,7 @@ from ilf.study.config import load_study
 from ilf.study.document import _provenance
 from ilf.study.lab import Lab
 from ilf.study.results import Results, read_results
+from ilf.tasks import load_tasks, source_hash
 
 
 def results_of(folder):
@@ -121,7 +122,10 @@ def test_transfer_is_measured_on_the_other_source(finished):
         "more/t2",
         "more/t3",
     ]
-    assert "Transfer to" in (finished / "report.html").read_text(encoding="utf-8")
+    html = (finished / "report.html").read_text(encoding="utf-8")
+    assert "Transfer to" in html and "Every method against the untuned model, on" in html
+    assert results_of(finished).sources == {source: source_hash(load_tasks(source))}
+    assert f"<td>{source_hash(load_tasks(source))}</td>" in html
 
 
 def test_every_arm_gets_its_best_temperature_and_transfer(finished):
@@ -136,6 +140,8 @@ def test_arms_of_other_groups_can_be_measured_at_one_temperature_only(world):
     out = world.parent / "out"
     study(world, out, ['arms=["zero-shot", "ilf", "select-nearest"]', "everywhere=false"])
     assert arm(out, "select-nearest").seeds[0].best is None
+    compared = (out / "report-files/tables/selection-paired.csv").read_text(encoding="utf-8")
+    assert "select nearest,ILF,pass@1" in compared  # select-random was not asked for
     assert arm(out, "ilf").seeds[0].best is not None
 
 
@@ -259,11 +265,16 @@ def test_a_finished_run_is_reused(world, finished, monkeypatch):
 
 def test_seeds_are_pooled(world):
     out = world.parent / "out"
-    study(world, out, [*FEW, "seeds=[0, 1]"])
+    study(world, out, [FEW[0], "seeds=[0, 1]", "validation.tasks=2"])
     found = results_of(out)
     assert [shared.seed for shared in found.seeds] == [0, 1]
     assert [row.seed for row in found.arm("ilf").seeds] == [0, 1]
-    assert "2 seeds" in (out / "report.html").read_text(encoding="utf-8")
+    validation = [{t.task_id for t in row.validation["0.8"].tasks} for row in found.arm("ilf").seeds]
+    assert validation[0] != validation[1]
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert "Learning from 10 pieces" in html and "16 in all. Seed 0 is shown." in html
+    worth = (out / "report-files/tables/worth.md").read_text(encoding="utf-8")
+    assert "| all | 6 |" in worth and "2 seeds, each item once" in worth
 
 
 def test_a_killed_study_goes_on(world, tmp_path):

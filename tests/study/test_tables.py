@@ -72,6 +72,7 @@ def test_table_4_has_the_papers_numbers():
     assert column(table, "paper pass@1") == {"zero-shot": 0.26, "ILF": 0.36, "gold programs": 0.22}
     assert column(table, "paper pass@10") == {"zero-shot": 0.59, "ILF": 0.68, "gold programs": 0.63}
     assert column(table, "pass@1")["ILF"].value == pytest.approx(0.5)
+    assert table.note.startswith("2 tasks, 10 samples each, temperature 0.8. Paper:")
 
 
 def test_tables_2_and_3_have_the_papers_numbers():
@@ -90,6 +91,11 @@ def test_tables_2_and_3_have_the_papers_numbers():
         "few-shot, unrelated feedback": 0.04,
     }
     assert column(third, "paper 1+") == {"fine-tuned, its own feedback": 0.61}
+    shared.zero_shot["train"] = evaluation([0, 0, 0, 10])  # the last task needed no refinement
+    third = tables.table_3(found)
+    name = "zero-shot, the same tasks"
+    assert (column(third, "tasks")[name], column(third, "pass@1")[name].value) == (3, 0.0)
+    assert column(third, "paper 1+") == {name: 0.0, "fine-tuned, its own feedback": 0.61}
     assert "fine-tuned, no feedback: why not." in third.note
 
 
@@ -111,23 +117,57 @@ def test_table_5_shares():
     ours, model = column(table, "ours, people"), column(table, "ours, model")
     assert (ours["logic"], ours["regex"], ours["algebra"]) == (1.0, 0.5, 0.0)
     assert (model["recursion"], model["logic"]) == (0.5, 0.5)
+    people, gpt = column(table, "paper, people"), column(table, "paper, InstructGPT")
+    assert list(people.values()) == [0.30, 0.36, 0.10, 0.10, 0.04, 0.06, 0.02, 0.02, 0, 0, 0]
+    assert list(gpt.values()) == [0.46, 0.14, 0.06, 0.08, 0.14, 0.06, 0.04, 0, 0.12, 0.14, 0.08]
+    size = tables.table_6([item("logic")], ["It is wrong."])
+    assert column(size, "paper, people")["bugs addressed"] == "1.8"
+    assert column(size, "paper, InstructGPT")["words"] == "24.2 ± 28.6"
+
+
+def with_items(*passed):
+    """Results whose items (by a, a, b, b) have so many passing refinements of 4, a list a seed."""
+    found = results()
+    found.seeds = [
+        Shared(
+            seed=seed,
+            items=[
+                ItemResult(
+                    feedback_id=str(number), task_id=str(number), author=author, source="human", seconds=120, words=1,
+                    tags=("logic",), tagged=True, bugs=1, counted=True, n=4, passed=count, chosen=count > 0,
+                )
+                for number, (author, count) in enumerate(zip("aabb", of_seed))
+            ],
+        )
+        for seed, of_seed in enumerate(passed)
+    ]  # fmt: skip
+    return found
 
 
 def test_points_are_shared_out_by_examples():
-    shared = Shared(seed=0)
-    for number, author in enumerate(("a", "a", "b", "b")):
-        shared.items.append(
-            ItemResult(
-                task_id=str(number), author=author, source="human", seconds=120, words=1, tags=("logic",), tagged=True,
-                bugs=1, counted=True, n=4, passed=number, chosen=number > 0,
-            )
-        )  # fmt: skip
-    table = tables.worth_table(shared, 0.06)
+    table = tables.worth_table(with_items([0, 1, 2, 3]), 0.06)
     points = column(table, "points")
     assert points["all"] == pytest.approx(0.06) and points["by a"] == pytest.approx(0.02)
     assert column(table, "minutes")["by b"] == 4 and column(table, "minutes a refined item")["by a"] == 4
     assert column(table, "items refined") == {"all": 3, "by a": 1, "by b": 2, "about logic": 3, "1 bug": 3}
     assert column(table, "refinements that pass")["by b"].value == pytest.approx(2.5 / 4)
+
+
+def test_what_feedback_is_worth_is_pooled_over_seeds():
+    found = with_items([0, 1, 2, 3], [0, 3, 0, 1])
+    table = tables.worth_table(found, 0.05)
+    assert column(table, "items") == {"all": 4, "by a": 2, "by b": 2, "about logic": 4, "1 bug": 4}
+    assert column(table, "minutes")["all"] == 8  # written once, whatever number of seeds uses it
+    assert (column(table, "items refined")["all"], column(table, "used to train")["by b"]) == (2.5, 1.5)
+    assert column(table, "refinements that pass")["by a"].value == pytest.approx((0 + (1 + 3) / 2) / 2 / 4)
+    assert column(table, "minutes a refined item")["all"] == pytest.approx(8 / 2.5)
+    assert column(table, "points")["by a"] == pytest.approx(0.05 * 2 / 5)
+    assert "2 seeds" in table.note
+    everything = statistics.all_items(found)
+    assert len(everything) == 4 and column(tables.table_6(everything, [], 2), "ours, people")["items"] == 4
+    for shared in found.seeds:  # results from before items were named
+        shared.items = [item.model_copy(update={"feedback_id": ""}) for item in shared.items]
+    assert len(statistics.all_items(found)) == 4
 
 
 # --- statistics
@@ -183,10 +223,40 @@ def test_arms_are_corrected_together():
     assert min(c.p_holm for _, c in pairs) == pytest.approx(min(1.0, 3 * smallest))
 
 
+def test_transfer_is_compared_with_zero_shot_there():
+    rng = np.random.default_rng(3)
+    arms = [measured(name, [5] * 30, [5] * 30) for name in ("zero-shot", "ilf", "select-all")]
+    for low, result in zip((2, 5, 2), arms):
+        for row in result.seeds:
+            row.also["elsewhere.jsonl"] = evaluation(rng.binomial(10, low / 10, 20), split="elsewhere")
+    rates, paired = tables.transfer_tables(results(*arms), "elsewhere.jsonl")
+    assert column(rates, "tasks") == {"zero-shot": 20, "ILF": 20, "select all": 20}
+    difference, p, corrected = (column(paired, name) for name in ("difference (points)", "p", "p (Holm)"))
+    assert difference["ILF"].low > 0 > difference["select all"].low and set(
+        column(paired, "tasks").values()
+    ) == {20}
+    assert min(corrected.values()) == pytest.approx(min(1.0, 2 * min(p.values())))
+
+
+def test_every_temperature_that_was_tried_is_in_a_table():
+    arms = [measured("zero-shot", [1, 1]), measured("ilf", [1, 1])]
+    arms[1].seeds[0].validation = {"0.2": evaluation([2]), "0.8": evaluation([4])}
+    table = tables.validation_table(results(*arms))
+    assert [c.name for c in table.columns] == ["method", "pass@1 at 0.2", "pass@1 at 0.8"]
+    assert [row[0] for row in table.rows] == ["ILF"] and column(table, "pass@1 at 0.8")["ILF"].value == 0.4
+
+
 def test_rates_are_pooled_over_seeds():
     found = measured("ilf", [0, 10], [10, 10])
     assert statistics.rate(found, 1).value == pytest.approx(0.75)
     assert statistics.rate(found, 5) is None
+
+
+def test_seeds_on_unlike_tasks_are_pooled_by_task():
+    one, two = evaluation([0, 10]), evaluation([10, 10, 4])
+    two = two.model_copy(update={"tasks": two.tasks[1:]})  # tasks 1 and 2, the other has 0 and 1
+    assert statistics.pooled([one, two], 1).value == pytest.approx((0 + 1 + 0.4) / 3)
+    assert statistics.task_count([one, two]) == 3
 
 
 def test_the_size_slope_is_the_regressions():

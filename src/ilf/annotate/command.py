@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ilf.errors import DataError, MissingDependency, RunFolderError, SandboxUnavailable, UserError, missing
 from ilf.progress import progress, say
-from ilf.records import Program, Task, Verdict, read_jsonl
+from ilf.records import Program, Rows, Task, Verdict, read_jsonl
 from ilf.runfolder import RunFolder, write_text
 
 if TYPE_CHECKING:
@@ -191,15 +191,18 @@ def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:
     if not (folder.config.is_file() and files.programs.is_file() and files.verdicts.is_file()):
         return
     from ilf.algorithm import load_splits
+    from ilf.annotate.store import MOST
     from ilf.config import load_config
+    from ilf.feedback import candidates
 
     config = load_config(folder.config)
     splits = load_splits(config)
     tasks = [task for name in ("refine", "train") for task in splits.get(name, [])]
-    new = store.fill(
-        tasks, read_jsonl(files.programs, Program), read_jsonl(files.verdicts, Verdict), round=round,
-        only_unsolved=config.feedback.only_unsolved,
+    wrong = candidates(
+        Rows(files.programs, Program), Rows(files.verdicts, Verdict),
+        only_unsolved=config.feedback.only_unsolved, most=MOST,
     )  # fmt: skip
+    new = store.queue(tasks, wrong, round)
     say(f"{new} tasks of round {round} are queued")
 
 

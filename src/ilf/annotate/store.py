@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -187,11 +187,22 @@ class Store:
             if verdict is not None and program.code.strip():
                 by_task.setdefault(program.task_id, []).append((program, verdict))
         ranked = {
-            task.task_id: rank(by_task[task.task_id], most)
-            for task in tasks
-            if task.task_id in by_task
-            and not (only_unsolved and any(v.passed for _, v in by_task[task.task_id]))
+            task_id: rank(pairs, most)
+            for task_id, pairs in by_task.items()
+            if not (only_unsolved and any(v.passed for _, v in pairs))
         }
+        return self.queue(tasks, ranked, round)
+
+    def queue(
+        self, tasks: Sequence[Task], wrong: Mapping[str, Sequence[tuple[Program, Verdict]]], round: int = 1
+    ) -> int:
+        """Queue tasks with wrong programs that were chosen already; return how many are new.
+
+        Args:
+            tasks: in the order in which people will see them.
+            wrong: task id → its wrong programs, the easiest to fix first (`ilf.feedback.candidates`).
+            round: of the run.
+        """
         overlap = self.settings.overlap
         with self.write() as change:
             session = change.session
@@ -199,7 +210,7 @@ class Store:
             position = session.scalar(select(func.max(Item.position))) or 0
             new = 0
             for task in tasks:
-                pairs = ranked.get(task.task_id)
+                pairs = [pair for pair in wrong.get(task.task_id, ()) if pair[0].code.strip()]
                 if not pairs or task.task_id in known:
                     continue
                 known.add(task.task_id)

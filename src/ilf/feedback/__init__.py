@@ -5,14 +5,14 @@ Whatever the source, feedback is about one wrong program a task: the one that lo
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import groupby
 
 from ilf.feedback.ranking import rank
 from ilf.records import Program, Verdict
 
 
-def solved(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> set[str]:
+def solved(programs: Iterable[Program], verdicts: Iterable[Verdict]) -> set[str]:
     """Ids of the tasks with at least one passing program.
 
     Args:
@@ -23,7 +23,11 @@ def solved(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> set[str]
 
 
 def candidates(
-    programs: Sequence[Program], verdicts: Sequence[Verdict], *, only_unsolved: bool = True
+    programs: Iterable[Program],
+    verdicts: Iterable[Verdict],
+    *,
+    only_unsolved: bool = True,
+    most: int = 1,
 ) -> dict[str, list[tuple[Program, Verdict]]]:
     """The wrong programs of each task, the easiest to fix first (paper, section 3: the annotator's choice).
 
@@ -33,11 +37,14 @@ def candidates(
         programs: all samples.
         verdicts: one a program, in the same order.
         only_unsolved: leave out tasks with a passing program.
+        most: how many to keep of a task.
     """
-    done = solved(programs, verdicts) if only_unsolved else set()
-    by_task: dict[str, list[tuple[Program, Verdict]]] = defaultdict(list)
-    for program, verdict in zip(programs, verdicts, strict=True):
-        if program.task_id not in done and not verdict.passed:
-            by_task[program.task_id].append((program, verdict))
-    ranked = {task_id: rank(pairs) for task_id, pairs in by_task.items()}
-    return {task_id: pairs for task_id, pairs in ranked.items() if pairs}
+    kept: dict[str, list[tuple[Program, Verdict]]] = {}
+    done: set[str] = set()
+    # One task's samples at a time: a file of samples has them together.
+    for task_id, pairs in groupby(zip(programs, verdicts, strict=True), key=lambda pair: pair[0].task_id):
+        of_task = [*kept.get(task_id, []), *pairs]
+        if only_unsolved and any(verdict.passed for _, verdict in of_task):
+            done.add(task_id)
+        kept[task_id] = [] if task_id in done else rank(of_task, most)
+    return {task_id: ranked for task_id, ranked in kept.items() if ranked}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from ilf.feedback import candidates
 from ilf.records import Feedback, Program, Verdict
 
 
 def write(
-    programs: Sequence[Program], verdicts: Sequence[Verdict], *, only_unsolved: bool = True
+    programs: Iterable[Program], verdicts: Iterable[Verdict], *, only_unsolved: bool = True
 ) -> list[Feedback]:
     """One item a task, on the wrong program that is easiest to fix; the text is the verdict's detail.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ilf.errors import DataError, Waiting
-from ilf.feedback import recorded
+from ilf.feedback import candidates, recorded
 from ilf.progress import say
 from ilf.records import Feedback, Program, Task, Verdict
 
@@ -24,8 +24,8 @@ _SAY_SECONDS = 60.0
 def collect(
     folder: RunFolder,
     tasks: Mapping[str, Task],
-    programs: Sequence[Program],
-    verdicts: Sequence[Verdict],
+    programs: Iterable[Program],
+    verdicts: Iterable[Verdict],
     *,
     round: int = 1,
     wanted: int | None = None,
@@ -62,7 +62,7 @@ def collect(
         DataError: there is nothing to ask people about, or nothing was accepted and nothing is left to do.
     """
     try:
-        from ilf.annotate.store import Store
+        from ilf.annotate.store import MOST, Store
     except ModuleNotFoundError as error:
         from ilf.errors import missing
 
@@ -73,7 +73,8 @@ def collect(
     )
     store = Store(where)
     try:
-        new = store.fill(list(tasks.values()), programs, verdicts, round=round, only_unsolved=only_unsolved)
+        wrong = candidates(programs, verdicts, only_unsolved=only_unsolved, most=MOST)
+        new = store.queue(list(tasks.values()), wrong, round)
         if verify is not None:
             store.set_state("verify", verify.model_dump(mode="json"))
         if new:

@@ -91,6 +91,8 @@ class Item:
     refinement: Sample | None = None
     samples: list[Sample] = field(default_factory=list)
     """What each model writes for the task."""
+    seed: str = ""
+    """Where an explorer has several seeds, which one the item is of; the first is shown first."""
 
 
 @dataclass

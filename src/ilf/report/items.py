@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ilf.records import Feedback, Program, Refinement, Task, Verdict
@@ -18,7 +17,7 @@ def build(
     feedback: Sequence[Feedback] = (),
     refinements: Iterable[Refinement] = (),
     verdicts: Iterable[Verdict] = (),
-    written: Mapping[str, tuple[Sequence[Program], Sequence[Verdict]]] | None = None,
+    written: Mapping[str, tuple[Iterable[Program], Iterable[Verdict]]] | None = None,
     change: tuple[str, str] | None = None,
 ) -> list[Item]:
     """One item a task that anything is known of; by state, then in the tasks' order.
@@ -39,12 +38,13 @@ def build(
             items[task_id] = Item(task_id=task_id, description=task.description if task else "")
         return items[task_id]
 
-    known = {verdict.program_id: verdict for verdict in verdicts}
-    by_feedback: dict[str, list[Refinement]] = defaultdict(list)
+    wrong = {Program(task_id=row.task_id, code=row.code).program_id for row in feedback}
+    known = {verdict.program_id: verdict for verdict in verdicts if verdict.program_id in wrong}
+    refined: dict[str, Sample] = {}
     for refinement in refinements:
-        by_feedback[refinement.feedback_id].append(refinement)
+        _count_in(refined, refinement.feedback_id, "Refinement by πRefine", refinement, refinement.verdict)
     for row in feedback:
-        _add_feedback(item(row.task_id), row, by_feedback[row.feedback_id], known)
+        _add_feedback(item(row.task_id), row, refined.get(row.feedback_id), known)
     rates: dict[str, dict[str, Sample]] = {}
     for label, (programs, found) in (written or {}).items():
         rates[label] = _samples(label, programs, found)
@@ -60,45 +60,43 @@ def build(
     )
 
 
-def _add_feedback(
-    item: Item, row: Feedback, refinements: Sequence[Refinement], known: Mapping[str, Verdict]
-) -> None:
+def _add_feedback(item: Item, row: Feedback, refined: Sample | None, known: Mapping[str, Verdict]) -> None:
     wrong = known.get(Program(task_id=row.task_id, code=row.code).program_id)
     item.wrong = Sample(
         "Wrong program", row.code, wrong.status if wrong else None, wrong.detail if wrong else ""
     )
     item.feedback = row.text
     item.author = row.author or row.source
-    if refinements:
-        passing = [r for r in refinements if r.verdict is not None and r.verdict.passed]
-        best = (passing or refinements)[0]
-        item.refinement = Sample(
-            "Refinement by πRefine",
-            best.code,
-            best.verdict.status if best.verdict else None,
-            "" if best.verdict is None or best.verdict.passed else best.verdict.detail,
-            len(passing),
-            len(refinements),
-        )
-        item.state = "refined" if passing else "not refined"
+    if refined is not None:
+        item.refinement = refined
+        item.state = "refined" if refined.passed else "not refined"
     elif row.refinement is not None:
         item.refinement = Sample("Refinement by the same person", row.refinement)
 
 
-def _samples(label: str, programs: Sequence[Program], verdicts: Sequence[Verdict]) -> dict[str, Sample]:
-    by_task: dict[str, list[tuple[Program, Verdict]]] = defaultdict(list)
+def _samples(label: str, programs: Iterable[Program], verdicts: Iterable[Verdict]) -> dict[str, Sample]:
+    samples: dict[str, Sample] = {}
     for program, verdict in zip(programs, verdicts, strict=True):
-        by_task[program.task_id].append((program, verdict))
-    samples = {}
-    for task_id, pairs in by_task.items():
-        program, verdict = next((pair for pair in pairs if pair[1].passed), pairs[0])
-        scored = [v for _, v in pairs if v.status not in ("sandbox_error", "flaky")]
-        samples[task_id] = Sample(
-            label,
-            program.code or (program.completion or ""),
-            verdict.status,
-            "" if verdict.passed else verdict.detail,
-            sum(v.passed for v in scored),
-            len(scored),
-        )
+        _count_in(samples, program.task_id, label, program, verdict)
     return samples
+
+
+def _count_in(
+    samples: dict[str, Sample], key: str, label: str, row: Program | Refinement, verdict: Verdict | None
+) -> None:
+    """Count one more program under `key`; what is shown there is the first that passes, else the first."""
+    sample = samples.get(key)
+    passed = verdict is not None and verdict.passed
+    if sample is None or (passed and not sample.passed):
+        sample = Sample(
+            label,
+            row.code or (row.completion or ""),
+            verdict.status if verdict else None,
+            "" if passed or verdict is None else verdict.detail,
+            sample.passed if sample else 0,
+            sample.n if sample else 0,
+        )
+        samples[key] = sample
+    if verdict is not None and verdict.status not in ("sandbox_error", "flaky"):
+        sample.passed = (sample.passed or 0) + passed
+        sample.n = (sample.n or 0) + 1

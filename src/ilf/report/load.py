@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ilf.errors import DataError, UserError
 from ilf.metrics import Comparison, Evaluation
-from ilf.records import Example, Feedback, Program, R, Refinement, Task, Verdict, read_jsonl
+from ilf.records import Example, Feedback, Program, R, Refinement, Rows, Task, Verdict
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
 
@@ -19,19 +19,19 @@ from ilf.runfolder import Manifest, RoundFolder, RunFolder
 class Written:
     """What one model wrote for the held-out tasks."""
 
-    programs: list[Program]
-    verdicts: list[Verdict]
+    programs: Collection[Program]
+    verdicts: Collection[Verdict]
 
 
 @dataclass
 class RoundData:
-    """One round's files; what a run has not reached yet is empty."""
+    """One round's files; what a run has not reached yet is empty. Samples are read as they are looked at."""
 
     number: int
-    programs: list[Program] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
+    programs: Collection[Program] = ()
+    verdicts: Collection[Verdict] = ()
     feedback: list[Feedback] = field(default_factory=list)
-    refinements: list[Refinement] = field(default_factory=list)
+    refinements: Collection[Refinement] = ()
     examples: list[Example] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     paired: list[Comparison] = field(default_factory=list)
@@ -104,9 +104,9 @@ def _round(number: int, files: RoundFolder) -> RoundData:
         number=number,
         programs=_rows(files.programs, Program),
         verdicts=_rows(files.verdicts, Verdict),
-        feedback=_rows(files.feedback, Feedback),
+        feedback=[*_rows(files.feedback, Feedback)],
         refinements=_rows(files.refinements, Refinement),
-        examples=_rows(files.examples, Example),
+        examples=[*_rows(files.examples, Example)],
     )
     if files.evaluation.is_file():
         try:
@@ -125,5 +125,5 @@ def _round(number: int, files: RoundFolder) -> RoundData:
     return data
 
 
-def _rows(path: Path, kind: type[R]) -> list[R]:
-    return read_jsonl(path, kind) if path.is_file() else []
+def _rows(path: Path, kind: type[R]) -> Collection[R]:
+    return Rows(path, kind) if path.is_file() else ()

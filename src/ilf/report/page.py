@@ -51,13 +51,17 @@ def render(document: Document, limit: int = LIMIT) -> str:
 def pack(items: list[Item], limit: int = LIMIT) -> tuple[str, str]:
     """The items as base64 of gzipped JSON, and a sentence on what was left out to keep within `limit` bytes.
 
-    Long texts are cut first of all; where that is not enough, tasks on which nothing happened lose their
-    models' programs, then all tasks do.
+    Long texts are cut first of all; where that is not enough, seeds but the first are left out, then tasks on
+    which nothing happened lose their models' programs, then all tasks do.
     """
     rows: list[Any] = [_shortened(asdict(item)) for item in items]
     packed = _packed(rows)
     if len(packed) <= limit:
         return packed, ""
+    first = [item for item in items if item.seed == items[0].seed]
+    if len(first) < len(items):
+        packed, told = pack(first, limit)
+        return packed, f"To keep this file small, the other seeds are left out. {told}".strip()
     dull = [row for row in rows if row["state"] in ("unchanged", "")]
     for row in dull:
         row["samples"] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -73,6 +74,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
         Column("model"),
         Column("against"),
         Column("metric"),
+        Column("tasks", "number"),
         Column("difference (points)", "points"),
         Column("p", "p"),
         Column("p (Holm)", "p"),
@@ -85,6 +87,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
             c.b,
             c.a,
             c.metric,
+            c.tasks,
             c.difference,
             c.p,
             c.p_holm,
@@ -154,10 +157,10 @@ def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table
     return Table(name, title, columns, rows)
 
 
-def edit_figure(name: str, refinements: Sequence[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:
+def edit_figure(name: str, refinements: Iterable[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:
     """How much of the wrong program a refinement changes, passing and failing ones apart."""
     lengths = {item.feedback_id: len(item.code) for item in feedback}
-    series: dict[str, list[float]] = {"passes": [], "fails": []}
+    series = {"passes": array("d"), "fails": array("d")}
     for refinement in refinements:
         if refinement.edit_distance is not None and refinement.verdict is not None:
             longest = max(len(refinement.code), lengths.get(refinement.feedback_id, 0), 1)
@@ -197,6 +200,8 @@ def cost_rows(
         seconds = sum(step.seconds for step in manifest.steps.values())
         seconds += sum(manifest.partial_seconds.values())
         rows.append(("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"))
+        trained = [s.counts for s in manifest.steps.values() if "samples" not in s.counts]
+        rows.append(("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"))
     rows.append(("Sampled tokens", f"{tokens:,}"))
     rows.append(("Programs verified", f"{programs:,}"))
     minutes = [item.seconds / 60 for item in feedback if item.seconds is not None]
@@ -210,10 +215,10 @@ def cost_rows(
 
 
 def manifest_rows(manifest: Manifest | None) -> list[tuple[str, str]]:
-    """Versions, seed and hashes."""
+    """Versions and hashes."""
     if manifest is None:
         return [("Manifest", "missing")]
-    rows = [("ilf", manifest.version), ("Started", manifest.created), ("Seed", str(manifest.seed))]
+    rows = [("ilf", manifest.version), ("Started", manifest.created)]
     rows += [(key, value) for key, value in manifest.environment.items()]
     if manifest.tasks_hash:
         rows.append(("Tasks (sha256)", manifest.tasks_hash))

@@ -1,9 +1,9 @@
-"""A small report of a file of programs alone: what `ilf sample` or `ilf verify` wrote."""
+"""A small report of a file of programs alone: what `ilf sample`, `ilf verify` or `ilf refine` wrote."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,47 +14,96 @@ from ilf.report import figures, parts
 from ilf.report.content import Cell, Column, Document, Figure, Item, Sample, Section, Table
 from ilf.runfolder import digest
 
+SHOWN = 8
+"""Different programs of a task that the explorer shows."""
+
+
+class _OfTask:
+    """What is kept of one task's rows: counts, and the first few different programs."""
+
+    def __init__(self) -> None:
+        self.statuses = Counter[str | None]()
+        self.different: set[int] = set()
+        self.samples: list[Sample] = []
+
+    def add(self, code: str, status: str | None, detail: str) -> None:
+        self.statuses[status] += 1
+        if hash(code) not in self.different and len(self.samples) < SHOWN:
+            label = f"Program {len(self.samples) + 1}"
+            self.samples.append(Sample(label, code, status, "" if status == "passed" else detail))
+        self.different.add(hash(code))
+
+    @property
+    def passed(self) -> int:
+        return self.statuses["passed"]
+
+    @property
+    def unscored(self) -> int:
+        return self.statuses["sandbox_error"] + self.statuses["flaky"]
+
+
+class _File:
+    """What is kept of all rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.tasks: dict[str, _OfTask] = {}
+        self.models: set[str] = set()
+        self.facts = Counter[str]()
+        for row in _rows(path):
+            status = row.get("status")
+            code = str(row["code"])
+            self.tasks.setdefault(str(row["task_id"]), _OfTask()).add(
+                code, status, str(row.get("detail") or "")
+            )
+            if row.get("model"):
+                self.models.add(str(row["model"]))
+            self.facts["programs"] += 1
+            self.facts["verified"] += status is not None
+            self.facts["without code"] += not code.strip()
+            self.facts["cut at the token limit"] += row.get("finish") == "length"
+            self.facts["counted"] += row.get("tokens") is not None
+            self.facts["tokens"] += int(row.get("tokens") or 0)
+
 
 def document(path: Path, tasks: Mapping[str, Task]) -> Document:
     """What the file says: pass rates where its rows have verdicts, else counts of what was sampled.
 
     Args:
-        path: JSONL with `task_id` and `code` in each row, and `status` where verified.
+        path: JSONL with `task_id` and `code` in each row, and `status` (or a `verdict`) where verified.
         tasks: by id, for descriptions; may be empty.
 
     Raises:
         DataError: a row lacks a field; named by line.
     """
-    rows = [row for number, row in read_rows(path) if _check(path, number, row)]
-    if not rows:
+    found = _File(path)
+    count, verified = found.facts["programs"], found.facts["verified"]
+    if not count:
         raise DataError(f"{path}: no rows")
-    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_task[str(row["task_id"])].append(row)
-    verified = [row for row in rows if "status" in row]
-    if verified and len(verified) < len(rows):
-        raise DataError(
-            f"{path}: {len(verified)} of {len(rows)} rows have a status; verify all of them first"
-        )
+    if verified and verified < count:
+        raise DataError(f"{path}: {verified} of {count} rows have a status; verify all of them first")
     report = Document(title=path.name, claim="", about=[parts.READING] if verified else [])
-    if verified:
-        report.claim, section = _verified(by_task)
-    else:
-        report.claim, section = _sampled(by_task)
+    report.claim, section = _verified(found.tasks) if verified else _sampled(found)
     report.sections.append(section)
-    report.items = [_item(task_id, found, tasks.get(task_id)) for task_id, found in by_task.items()]
-    models = sorted({str(row["model"]) for row in rows if row.get("model")})
-    tokens = sum(int(row.get("tokens") or 0) for row in rows)
+    report.items = [_item(task_id, of_task, tasks.get(task_id)) for task_id, of_task in found.tasks.items()]
     report.provenance = [
         ("File", path.name),
         ("sha256", digest(path)),
-        ("Model weights (sha256)", ", ".join(models) or "not recorded"),
-        *parts.cost_rows(None, [], len(verified), tokens)[:2],
+        ("Model weights (sha256)", ", ".join(sorted(found.models)) or "not recorded"),
+        *parts.cost_rows(None, [], verified, found.facts["tokens"])[:2],
     ]
     return report
 
 
-def _check(path: Path, number: int, row: Mapping[str, Any]) -> bool:
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The file's rows; the verdict inside a row of `ilf refine` is spread out, as `ilf verify` has it."""
+    for number, row in read_rows(path):
+        if isinstance(row.get("verdict"), dict):
+            row = {**row, **{key: row["verdict"].get(key) for key in ("status", "detail")}}
+        _check(path, number, row)
+        yield row
+
+
+def _check(path: Path, number: int, row: Mapping[str, Any]) -> None:
     for name in ("task_id", "code"):
         if name not in row:
             raise DataError(
@@ -64,21 +113,20 @@ def _check(path: Path, number: int, row: Mapping[str, Any]) -> bool:
         raise DataError(
             f"{path}, line {number}: status: {row['status']!r} is none of {', '.join(get_args(Status))}"
         )
-    return True
 
 
-def _verified(by_task: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, Section]:
-    counts = []
-    for task_id, rows in by_task.items():
-        scored = [row for row in rows if row["status"] not in ("sandbox_error", "flaky")]
-        passed = sum(row["status"] == "passed" for row in scored)
-        counts.append(
-            TaskCounts(task_id=task_id, n=len(scored), passed=passed, unscored=len(rows) - len(scored))
+def _verified(tasks: Mapping[str, _OfTask]) -> tuple[str, Section]:
+    counts = [
+        TaskCounts(
+            task_id=task_id, n=of_task.statuses.total() - of_task.unscored, passed=of_task.passed,
+            unscored=of_task.unscored,
         )
-    fewest = min(len(rows) for rows in by_task.values())
+        for task_id, of_task in tasks.items()
+    ]  # fmt: skip
+    fewest = min(of_task.statuses.total() for of_task in tasks.values())
     ks = [k for k in (1, 10, 100) if k <= fewest]
     result = evaluate(counts, split="all tasks of the file", temperature=0, n=fewest, ks=ks)
-    total = Counter(str(row["status"]) for rows in by_task.values() for row in rows)
+    total = sum((of_task.statuses for of_task in tasks.values()), Counter())
     share: list[list[Cell]] = [[s, c, c / total.total()] for s, c in total.most_common()]
     section = Section("result", "Result")
     section.parts = [
@@ -103,33 +151,27 @@ def _verified(by_task: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, 
     return f"{rate}{solved} of {len(counts)} tasks have at least one program that passes.", section
 
 
-def _sampled(by_task: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, Section]:
-    rows = [row for found in by_task.values() for row in found]
-    tokens = [int(row["tokens"]) for row in rows if row.get("tokens") is not None]
+def _sampled(found: _File) -> tuple[str, Section]:
     facts: list[list[Cell]] = [
-        ["programs", len(rows)],
-        ["tasks", len(by_task)],
-        ["different programs", len({(row["task_id"], row["code"]) for row in rows})],
-        ["without code", sum(not row["code"].strip() for row in rows)],
-        ["cut at the token limit", sum(row.get("finish") == "length" for row in rows)],
+        ["programs", found.facts["programs"]],
+        ["tasks", len(found.tasks)],
+        ["different programs", sum(len(of_task.different) for of_task in found.tasks.values())],
+        ["without code", found.facts["without code"]],
+        ["cut at the token limit", found.facts["cut at the token limit"]],
     ]
-    if tokens:
-        facts.append(["tokens each, on average", sum(tokens) / len(tokens)])
+    if found.facts["counted"]:
+        facts.append(["tokens each, on average", found.facts["tokens"] / found.facts["counted"]])
     section = Section(
         "result", "What was sampled", ["These programs were not verified: run `ilf verify` for pass rates."]
     )
     section.parts.append(Table("counts", "Counts.", [Column("what"), Column("number", "number")], facts))
-    return f"{len(rows):,} programs for {len(by_task):,} tasks, not verified yet.", section
+    claim = f"{found.facts['programs']:,} programs for {len(found.tasks):,} tasks, not verified yet."
+    return claim, section
 
 
-def _item(task_id: str, rows: Sequence[Mapping[str, Any]], task: Task | None) -> Item:
-    item = Item(task_id=task_id, description=task.description if task else "")
-    different = list({row["code"]: row for row in rows}.values())[:8]
-    for number, row in enumerate(different, start=1):
-        status = row.get("status")
-        detail = "" if status == "passed" else str(row.get("detail") or "")
-        item.samples.append(Sample(f"Program {number}", str(row["code"]), status, detail))
-    if all("status" in row for row in rows):
-        passed = sum(row["status"] == "passed" for row in rows)
-        item.state = "solved" if passed == len(rows) else "solved sometimes" if passed else "never solved"
+def _item(task_id: str, of_task: _OfTask, task: Task | None) -> Item:
+    item = Item(task_id=task_id, description=task.description if task else "", samples=of_task.samples)
+    if None not in of_task.statuses:
+        everything = of_task.passed == of_task.statuses.total()
+        item.state = "solved" if everything else "solved sometimes" if of_task.passed else "never solved"
     return item

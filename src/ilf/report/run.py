@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from ilf.metrics import Comparison, Evaluation, compare, with_holm
-from ilf.records import Program, Refinement
+from ilf.records import Program, Refinement, Verdict
 from ilf.report import items, parts
 from ilf.report.content import Cell, Column, Document, Item, Section, Table
 from ilf.report.load import RoundData, RunData
 from ilf.runfolder import RunFolder, digest
+from ilf.steps import sample_counts
 
 ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
 
@@ -122,9 +124,9 @@ def _round_section(data: RoundData, *, many: bool) -> Section:
             f"1. The model wrote {len(data.programs):,} programs for {len(tasks):,} tasks and solved "
             f"{len(solved):,} of them at least once."
         )
-        series = {"programs of πθ": data.verdicts}
+        series: dict[str, Iterable[Verdict]] = {"programs of πθ": data.verdicts}
         if data.refinements:
-            series["refinements of πRefine"] = [r.verdict for r in data.refinements if r.verdict is not None]
+            series["refinements of πRefine"] = (r.verdict for r in data.refinements if r.verdict is not None)
         section.parts.append(parts.verdict_table(f"verdicts{suffix}", "What the tests said.", series))
     if data.feedback:
         section.text.append(f"2. Feedback was given on {len(data.feedback):,} wrong programs.")
@@ -191,15 +193,16 @@ def explorer_items(run: RunData) -> list[Item]:
 def provenance(run: RunData) -> list[tuple[str, str]]:
     """Settings, versions, seeds, hashes, cost."""
     feedback = [item for data in run.rounds for item in data.feedback]
-    rows: list[Program | Refinement] = []
+    sampled: list[Iterable[Program | Refinement]] = []
     for data in run.rounds:
-        rows += [*data.programs, *data.refinements]
-    rows += [p for data in run.rounds for arm in data.written.values() for p in arm.programs]
+        sampled += [data.programs, data.refinements, *(arm.programs for arm in data.written.values())]
+    counts = sample_counts(chain.from_iterable(sampled))
     facts = [("Model", str(run.config.get("model", "unknown"))), ("Run folder", run.path.name)]
+    facts += [("Seed", str(run.manifest.seed))] if run.manifest else []
     facts += parts.manifest_rows(run.manifest)
     folder = RunFolder(run.path)
     for data, files in zip(run.rounds, folder.rounds(), strict=True):
         for path in (files.programs, files.feedback, files.examples):
             if path.is_file():
                 facts.append((f"Round {data.number}, {path.name} (sha256)", digest(path)))
-    return facts + parts.cost_rows(run.manifest, feedback, len(rows), sum(row.tokens or 0 for row in rows))
+    return facts + parts.cost_rows(run.manifest, feedback, int(counts["samples"]), int(counts["tokens"]))

@@ -9,7 +9,8 @@ change, and at least one. The rule is crude, and a report says where it was used
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from ilf.records import Feedback, Refinement
 from ilf.study.results import ItemResult
@@ -64,7 +65,7 @@ def count_bugs(text: str) -> int:
 
 
 def item_results(
-    feedback: Sequence[Feedback], refinements: Sequence[Refinement], chosen: frozenset[str] = frozenset()
+    feedback: Sequence[Feedback], refinements: Iterable[Refinement], chosen: frozenset[str] = frozenset()
 ) -> list[ItemResult]:
     """Each item with its bugs and what became of its refinements.
 
@@ -73,12 +74,14 @@ def item_results(
         refinements: samples that follow them, with verdicts.
         chosen: ids of the feedback behind the examples that were trained on.
     """
-    verdicts: dict[str, list[bool]] = {}
+    n, passed = Counter[str](), Counter[str]()
     for row in refinements:
         if row.verdict is not None and row.verdict.status not in ("sandbox_error", "flaky"):
-            verdicts.setdefault(row.feedback_id, []).append(row.verdict.passed)
+            n[row.feedback_id] += 1
+            passed[row.feedback_id] += row.verdict.passed
     return [
         ItemResult(
+            feedback_id=item.feedback_id,
             task_id=item.task_id,
             author=item.author,
             source=item.source,
@@ -88,8 +91,8 @@ def item_results(
             tagged=bool(item.tags),
             bugs=item.bugs or count_bugs(item.text),
             counted=item.bugs is not None,
-            n=len(verdicts.get(item.feedback_id, [])),
-            passed=sum(verdicts.get(item.feedback_id, [])),
+            n=n[item.feedback_id],
+            passed=passed[item.feedback_id],
             chosen=item.feedback_id in chosen,
         )
         for item in feedback

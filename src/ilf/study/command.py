@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def study(
 
 def run(settings: StudyConfig, folder: Path) -> Path:
     """Measure every arm of `settings` in `folder`; returns the report's path."""
-    _check_sources(settings)
+    sources = _check_sources(settings)
     study_folder = RunFolder(folder)
     with study_folder.lock():
         state = State(study_folder, _manifest(settings, study_folder))
@@ -67,6 +67,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
             temperature=evaluation.sampling.temperature,
             ks=evaluation.k,
             split=evaluation.split,
+            sources=sources,
         )
         results.arms = [ArmResult(arm=arm) for arm in settings.declared()]
         for seed in settings.seeds:
@@ -87,18 +88,22 @@ def run(settings: StudyConfig, folder: Path) -> Path:
     return path
 
 
-def _check_sources(settings: StudyConfig) -> None:
-    """Read every task source before hours are spent on the first of them."""
-    from ilf.tasks import load_tasks, select
+def _check_sources(settings: StudyConfig) -> dict[str, str]:
+    """Read every task source before hours are spent on the first of them; the others' names and hashes."""
+    from ilf.tasks import load_tasks, select, source_hash
 
     tasks = load_source(settings.run)
     splits = load_splits(settings.run, tasks)
     if settings.validation.ids is not None:
         select(tasks, settings.validation.ids, key="validation.ids")
     taught = [task.task_id for name in ("refine", "train") for task in splits[name]]
+    hashes = {}
     for source in settings.also:
-        elsewhere = [task.task_id for task in load_tasks(source)]
-        refuse_leaks(elsewhere, {f"the refine and train splits, which {source} (also) shares": taught})
+        elsewhere = load_tasks(source)
+        where = f"the refine and train splits, which {source} (also) shares"
+        refuse_leaks([task.task_id for task in elsewhere], {where: taught})
+        hashes[source] = source_hash(elsewhere)
+    return hashes
 
 
 def _manifest(settings: StudyConfig, folder: RunFolder) -> Manifest:
@@ -136,7 +141,7 @@ def _share(lab: Lab) -> Shared:
     """What the arms of a seed share: zero-shot rates, refinement rates, perplexities, items."""
     shared = Shared(seed=lab.seed, problem=lab.problem, validation_tasks=len(lab.validation))
     shared.zero_shot = zero_shot(lab)
-    own: list[Refinement] = []
+    own: Collection[Refinement] = ()
     for label, rows in refinement_rates(lab, shared):
         # πRefine's own where there is one; the few-shot one stands in for it.
         if label == "fine-tuned, its own feedback" or (label == "few-shot, its own feedback" and not own):

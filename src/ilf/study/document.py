@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ilf.metrics import Comparison, Estimate, Evaluation
-from ilf.records import Feedback, Program, Refinement, Verdict, read_jsonl
+from ilf.records import Feedback, Program, Refinement, Rows, Verdict
 from ilf.report import figures, items, parts
 from ilf.report.content import Document, Figure, Item, Section
 from ilf.report.load import load_run
 from ilf.runfolder import RunFolder, digest
 from ilf.study import statistics, tables
-from ilf.study.results import ArmResult, Results
+from ilf.study.results import ArmResult, ItemResult, Results
 
 
 def document(folder: Path, results: Results, settings: str) -> Document:
@@ -28,7 +28,7 @@ def document(folder: Path, results: Results, settings: str) -> Document:
         section = build(results)
         if section is not None:
             report.sections.append(section)
-    report.items = _items(folder, results)
+    report.items = [item for shared in results.seeds for item in _items(folder, results, shared.seed)]
     report.provenance = _provenance(folder, results)
     return report
 
@@ -45,7 +45,7 @@ def claim(results: Results) -> str:
     before, after = statistics.rate(zero, k), statistics.rate(ilf, k)
     if found is None or before is None or after is None:
         return f"ILF and zero-shot have no pass@{k} in common."
-    count = len(tables.items_of(results))
+    count = statistics.per_seed(results, lambda s: len(s.teaching) + len(s.items))
     d = found.difference
     kind = sharpening(results).get("ilf", "no difference")
     said = {
@@ -55,10 +55,11 @@ def claim(results: Results) -> str:
         "worse": "a loss",
         "no difference": "a difference that cannot be told from noise",
     }[kind]
+    seeds = f" (mean over {found.seeds} seeds)" if found.seeds > 1 else ""
     return (
-        f"Learning from {count} pieces of feedback takes {found.metric} on {found.tasks} unseen tasks from "
-        f"{100 * before.value:.1f}% to {100 * after.value:.1f}%: {100 * d.value:+.1f} points, 95% interval "
-        f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}], {said}."
+        f"Learning from {count:.0f} pieces of feedback takes {found.metric} on {found.tasks} unseen tasks"
+        f"{seeds} from {100 * before.value:.1f}% to {100 * after.value:.1f}%: {100 * d.value:+.1f} points, "
+        f"95% interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], {said}."
     )
 
 
@@ -132,6 +133,7 @@ def _temperature(results: Results) -> Section | None:
         "every model is also measured at the temperature that is best for it."
     )
     section.parts.append(tables.temperature_table(results, sharpening(results)))
+    section.parts.append(tables.validation_table(results))
     if figures.available():
         series: dict[str, list[tuple[float, Estimate]]] = {}
         chosen = [r for r in results.arms if r.arm.group == "final" and r.seeds and r.seeds[0].validation]
@@ -163,40 +165,42 @@ def _refinement(results: Results) -> Section:
 
 def _bugs_figure(results: Results) -> Figure | None:
     """Figure 5."""
-    groups = statistics.by_bugs([item for shared in results.seeds for item in shared.items])
+    groups = statistics.by_bugs(statistics.refined_items(results))
     points = [
         (float(count), e) for count, found in groups.items() if (e := statistics.pass_rate(found)) is not None
     ]
     if not points or not figures.available():
         return None
     told = "; ".join(f"{x:.0f} bugs: {100 * e.value:.1f}% pass" for x, e in points)
-    counts = ", ".join(f"{len(found)} with {count}" for count, found in groups.items())
+    counts = ", ".join(f"{len(statistics.distinct(found))} with {count}" for count, found in groups.items())
     drawing = figures.curves(
         {"refinements that pass": {"πRefine": points}}, "bugs that one feedback addresses (5: or more)"
     )
-    caption = f"Items: {counts}. The paper's pass rate falls from 1 to 5 bugs."
+    seeds = f", refined with {len(results.seeds)} seeds" if len(results.seeds) > 1 else ""
+    caption = f"Items: {counts}{seeds}. The paper's pass rate falls from 1 to 5 bugs."
     return Figure("figure-5", "Figure 5. Refinement by number of bugs.", caption, drawing, told)
 
 
 def _feedback(results: Results) -> Section | None:
-    found = tables.items_of(results)
+    found = statistics.all_items(results)
     if not found:
         return None
     written = [text for shared in results.seeds for text in shared.written_feedback.get("model-2", [])]
     written = written or [t for shared in results.seeds for t in shared.written_feedback.get("model-1", [])]
     section = Section("feedback", "What feedback says")
-    section.parts += [tables.table_5(found, written), tables.table_6(found, written)]
+    seeds = len(results.seeds)
+    section.parts += [tables.table_5(found, written, seeds), tables.table_6(found, written, seeds)]
     return section
 
 
 def _worth(results: Results) -> Section | None:
-    if not results.seeds or not any(item.n for item in results.seeds[0].items):
+    if not any(item.n for item in statistics.refined_items(results)):
         return None
     section = Section("worth", "What feedback is worth")
     ilf, zero = results.arm("ilf"), results.arm("zero-shot")
     found = statistics.contrast(zero, ilf, results.ks[0]) if ilf and zero else None
     gain = found.difference.value if found else None
-    section.parts.append(tables.worth_table(results.seeds[0], gain))
+    section.parts.append(tables.worth_table(results, gain))
     if found is not None:
         section.text.append(_worth_words(results, found))
     curve = statistics.size_curve(results, results.ks[0])
@@ -209,22 +213,27 @@ def _worth(results: Results) -> Section | None:
 
 
 def _worth_words(results: Results, found: Comparison) -> str:
-    everything = tables.items_of(results)
-    minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
-    passing = sum(item.passed > 0 for item in results.seeds[0].items)
+    def mean(value: Callable[[ItemResult], float | None]) -> float:
+        return statistics.per_seed(
+            results, lambda seed: sum(value(item) or 0 for item in (*seed.teaching, *seed.items))
+        )
+
+    minutes, timed = mean(lambda item: (item.seconds or 0) / 60), mean(lambda item: item.seconds is not None)
     d = found.difference
-    time = (
-        f"{sum(minutes):,.0f} minutes of {len(minutes)} timed items"
-        if minutes
-        else "time that nobody measured"
-    )
+    time = f"{minutes:,.0f} minutes of {_count(timed)} timed items" if timed else "time that nobody measured"
+    items, passing = mean(lambda item: 1), mean(lambda item: item.passed > 0)
     text = (
-        f"{len(everything)} items and {time} gave {passing} tasks with a refinement that passes, and "
-        f"{100 * d.value:+.1f} points of {found.metric} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+        f"{_count(items)} items and {time} gave {_count(passing)} tasks "
+        f"with a refinement that passes, and {100 * d.value:+.1f} points of {found.metric} "
+        f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
     )
-    if d.low > 0 and minutes:
-        text += f": {sum(minutes) / (100 * d.value):,.0f} minutes a point"
-    return text + "."
+    if d.low > 0 and timed:
+        text += f": {minutes / (100 * d.value):,.0f} minutes a point"
+    return text + (f" (means over {len(results.seeds)} seeds)." if len(results.seeds) > 1 else ".")
+
+
+def _count(mean: float) -> str:
+    return f"{mean:,.0f}" if mean == int(mean) else f"{mean:,.1f}"
 
 
 def _size_figure(results: Results) -> Figure | None:
@@ -245,8 +254,8 @@ def _size_figure(results: Results) -> Figure | None:
     for k in results.ks[:2]:
         line, mark = statistics.rate(zero, k), statistics.rate(ilf, k)
         lines[f"pass@{k}"] = {"zero-shot": line.value} if line else {}
-        used = ilf.seeds[0].items if ilf else None
-        marks[f"pass@{k}"] = {"ILF": (float(used), mark)} if mark and used else {}
+        used = statistics.mean_of(ilf.seeds, lambda row: row.items) if ilf else None
+        marks[f"pass@{k}"] = {"ILF": (used, mark)} if mark and used else {}
     drawing = figures.curves(curves, "feedback items of the train split", lines=lines, marks=marks)
     told = "; ".join(
         f"{metric}, {name}: " + ", ".join(f"{x:.0f} items {100 * e.value:.1f}%" for x, e in points)
@@ -268,7 +277,13 @@ def _distance(results: Results) -> Section | None:
         told = "; ".join(f"{label}: {share:.0%} above 100" for label, share in shares.items())
         drawing = figures.histogram(series, "perplexity under the untuned model", log=True, span=(1.0, 1e4))
         section.parts.append(
-            Figure("figure-3", "Figure 3. Perplexity.", f"Share above 100: {told}.", drawing, told)
+            Figure(
+                "figure-3",
+                "Figure 3. Perplexity.",
+                f"Share above 100: {told}. In the paper gold programs have the largest share there.",
+                drawing,
+                told,
+            )
         )
     table = tables.kl_table(results)
     if table.rows:
@@ -282,20 +297,24 @@ def _distance(results: Results) -> Section | None:
 def _movement(results: Results) -> str:
     """The paper's argument, that refinements need less movement than gold programs, against our numbers."""
     ilf, gold = results.arm("ilf"), results.arm("gold")
-    if ilf is None or gold is None or ilf.seeds[0].kl is None or gold.seeds[0].kl is None:
-        return "The paper argues that learning refinements moves a model less than learning gold programs."
-    a, b = ilf.seeds[0].kl.own, gold.seeds[0].kl.own
-    if a.high < b.low:
+    argued = "The paper argues that learning refinements moves a model less than learning gold programs"
+    ours, theirs = (
+        {row.seed: row.kl.own for row in (arm.seeds if arm else []) if row.kl} for arm in (ilf, gold)
+    )
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    if not pairs:
+        return f"{argued}."
+    if all(a.high < b.low for a, b in pairs):
         said = "so it does here"
-    elif b.high < a.low:
+    elif all(b.high < a.low for a, b in pairs):
         said = "here it is the other way round"
     else:
         said = "here the intervals overlap"
-    return (
-        "The paper argues that learning refinements moves a model less than learning gold programs: "
-        f"{said} (KL {a.value:.2f} [{a.low:.2f}, {a.high:.2f}] against "
-        f"{b.value:.2f} [{b.low:.2f}, {b.high:.2f}])."
+    shown = "; ".join(
+        f"{a.value:.2f} [{a.low:.2f}, {a.high:.2f}] against {b.value:.2f} [{b.low:.2f}, {b.high:.2f}]"
+        for a, b in pairs
     )
+    return f"{argued}: {said} (KL{' of each seed,' if len(pairs) > 1 else ''} {shown})."
 
 
 def _choices(results: Results) -> Section | None:
@@ -314,7 +333,8 @@ def _choices(results: Results) -> Section | None:
         section.parts.append(
             parts.gates_table(f"{group}-gates", "Shown and hidden tests apart.", at, first="choice")
         )
-        compared = statistics.against(results, base, k, group)
+        # ILF itself chooses at random among what passes all tests.
+        compared = statistics.against(results, base if results.arm(base) else "ilf", k, group)
         if compared:
             section.parts.append(tables.contrast_table(f"{group}-paired", "Paired differences.", compared))
     return section if section.parts else None
@@ -326,7 +346,10 @@ def _transfer(results: Results) -> Section | None:
         return None
     text = "The same models on tasks from elsewhere; none of these tasks was seen in training."
     return Section(
-        "transfer", "Transfer", [text], [tables.transfer_table(results, source) for source in sources]
+        "transfer",
+        "Transfer",
+        [text],
+        [table for source in sources for table in tables.transfer_tables(results, source)],
     )
 
 
@@ -338,39 +361,40 @@ def _sweep(results: Results) -> Section | None:
 # --- explorer and provenance ------------------------------------------------------------------------------
 
 
-def _items(folder: Path, results: Results) -> list[Item]:
-    """Tasks of the first seed with what each arm's model writes; arms that share a model stand together."""
-    if not results.seeds:
-        return []
-    run = load_run(folder / f"seed-{results.seeds[0].seed}" / "run")
+def _items(folder: Path, results: Results, seed: int) -> list[Item]:
+    """Tasks of a seed with what each arm's model writes; arms that share a model stand together."""
+    run = load_run(folder / f"seed-{seed}" / "run")
     sharing: dict[str, list[ArmResult]] = {}
     for result in results.arms:
-        if result.seeds:
-            sharing.setdefault(result.seeds[0].written, []).append(result)
+        for row in result.seeds:
+            if row.seed == seed:
+                sharing.setdefault(row.written, []).append(result)
     labels: dict[str, str] = {}
     written = {}
-    for arms in sharing.values():
+    for programs, arms in sharing.items():
         label = "; ".join(result.arm.label for result in arms)
         labels |= {result.arm.name: label for result in arms}
-        pair = _written(folder, arms[0])
+        pair = _written(folder / programs)
         if pair is not None:
             written[label] = pair
     last = run.rounds[-1] if run.rounds else None
     feedback: Sequence[Feedback] = last.feedback if last else []
-    refinements: Sequence[Refinement] = last.refinements if last else []
+    refinements: Collection[Refinement] = last.refinements if last else ()
     change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
-    return items.build(
+    found = items.build(
         run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
         written=written, change=change,
     )  # fmt: skip
+    for item in found:
+        item.seed = str(seed) if len(results.seeds) > 1 else ""
+    return found
 
 
-def _written(folder: Path, result: ArmResult) -> tuple[list[Program], list[Verdict]] | None:
-    path = folder / result.seeds[0].written
+def _written(path: Path) -> tuple[Rows[Program], Rows[Verdict]] | None:
     verdicts = path.with_name(path.name.replace("programs", "verdicts"))
     if not (path.is_file() and verdicts.is_file()):
         return None
-    return read_jsonl(path, Program), read_jsonl(verdicts, Verdict)
+    return Rows(path, Program), Rows(verdicts, Verdict)
 
 
 def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
@@ -389,7 +413,8 @@ def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
             for path in (files.programs, files.feedback, files.examples)
             if path.is_file()
         ]
-    everything = tables.items_of(results)
+    rows += [(f"Tasks of {source} (sha256)", found) for source, found in results.sources.items()]
+    everything = statistics.all_items(results)
     minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
     spent = f", {sum(minutes):,.0f} annotator minutes" if minutes else ", not timed"
     done = [step for found in manifests if found for step in found.steps.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ilf import steps
 from ilf.records import Example, Refinement
@@ -48,32 +48,38 @@ def items_used(lab: Lab, arm: Arm) -> int:
     return count
 
 
-def subset(lab: Lab, rows: list[Refinement], count: int) -> list[Refinement]:
-    """Refinements of `count` items; nested: a smaller set is the beginning of a larger one's order."""
+def subset(lab: Lab, count: int) -> set[str]:
+    """Task ids of `count` items; nested: a smaller set is the beginning of a larger one's order."""
     order = sorted({item.task_id for item in lab.apply})
     random.Random(f"{lab.seed} sizes").shuffle(order)
-    kept = set(order[:count])
-    return [row for row in rows if row.task_id in kept]
+    return set(order[:count])
 
 
 def _of_refinements(lab: Lab, arm: Arm) -> list[Example]:
     assert arm.refining is not None
-    rows = subset(lab, lab.refinements(arm.refining), items_used(lab, arm))
+    used = subset(lab, items_used(lab, arm))
+    everything = lab.refinements(arm.refining)
+
+    def rows() -> Iterator[Refinement]:
+        return (row for row in everything if row.task_id in used)
+
     settings = type(lab.config.selection).model_validate(lab.config.selection.model_dump() | arm.selection)
     scores = None
     if settings.strategy == "likeliest":
         if not lab.has_weights:
             raise Skip("needs log-probabilities under the model, which this engine does not give")
-        passing = [r for r in rows if r.verdict is not None and r.verdict.passed]
+        passing = [r for r in rows() if r.verdict is not None and r.verdict.passed]
         scores = lab.cached(
             f"scores-{arm.refining.name}",
             lambda: steps.score_refinements(lab.policy.ref, lab.prompter, lab.tasks, passing),
             model=lab.policy.hash,
             refinements=[r.refinement_id for r in passing],
         )
-    found, _ = steps.select_examples(lab.prompter, lab.tasks, rows, settings, seed=lab.seed, scores=scores)
+    found, _ = steps.select_examples(lab.prompter, lab.tasks, rows(), settings, seed=lab.seed, scores=scores)
     if not found:
-        raise Skip(f"none of {len(rows)} refinements passed, so there is nothing to fine-tune on")
+        raise Skip(
+            f"none of {sum(1 for _ in rows())} refinements passed, so there is nothing to fine-tune on"
+        )
     return _same_budget(lab, found) if arm.group == "final" else found
 
 

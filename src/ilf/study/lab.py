@@ -24,7 +24,7 @@ from ilf.errors import DataError, IlfError, ModelError, RunFolderError, Training
 from ilf.feedback import model as model_feedback
 from ilf.progress import say
 from ilf.prompts import Prompter
-from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
+from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
 from ilf.runfolder import RoundFolder, RunFolder, State, Step, key_of, write_text
 from ilf.steps import Model, Models, Shot, Writer
 from ilf.study.arms import FeedbackKind, Refining
@@ -115,15 +115,15 @@ class Lab:
         """Whether texts can be scored under the run's models."""
         return self.config.engine.name not in steps.NO_WEIGHTS
 
-    @cached_property
-    def programs(self) -> list[Program]:
+    @property
+    def programs(self) -> Rows[Program]:
         """What πθ wrote for the refine and train tasks."""
-        return read_jsonl(self.files.programs, Program)
+        return Rows(self.files.programs, Program)
 
-    @cached_property
-    def verdicts(self) -> list[Verdict]:
+    @property
+    def verdicts(self) -> Rows[Verdict]:
         """Their verdicts, in the same order."""
-        return read_jsonl(self.files.verdicts, Verdict)
+        return Rows(self.files.verdicts, Verdict)
 
     @cached_property
     def all_feedback(self) -> list[Feedback]:
@@ -173,12 +173,11 @@ class Lab:
         writer = self._writer()
         out = self.path / "shared" / f"feedback-{kind}.jsonl"
         out.parent.mkdir(parents=True, exist_ok=True)
-        known = {verdict.program_id: verdict for verdict in self.verdicts}
         wrong = {}
         for item in self.apply:
             program = Program(task_id=item.task_id, code=item.code, model=item.model)
             failed = Verdict(task_id=item.task_id, program_id=program.program_id, status="failed")
-            wrong[item.task_id] = [(program, known.get(program.program_id, failed))]
+            wrong[item.task_id] = [(program, failed)]
         with self.step(
             f"feedback-{kind}", [out], writer=writer.hash, shots=[item.to_json() for item in shots],
             wrong=[item.feedback_id for item in self.apply],
@@ -234,12 +233,12 @@ class Lab:
             start, examples, asked.finetune, "πRefine" if use_feedback else "πRefine, no feedback"
         )
 
-    def refinements(self, refining: Refining) -> list[Refinement]:
+    def refinements(self, refining: Refining) -> Rows[Refinement]:
         """n refinements of each item with their verdicts."""
         asked = self.config.refiner
         own = Refining(refiner="finetuned" if asked.method == "finetune" else "few-shot")
         if refining == own and asked.use_feedback and self.files.refinements.is_file():
-            return read_jsonl(self.files.refinements, Refinement)
+            return Rows(self.files.refinements, Refinement)
         items = self.feedback(refining.feedback)
         refiner, shots = self._refiner(refining)
         out = self.path / "shared" / f"refinements-{refining.name}.jsonl"
@@ -257,7 +256,7 @@ class Lab:
                     max_sandbox_errors=self.config.max_sandbox_errors, what=refining.name,
                 )  # fmt: skip
                 step.counts = steps.sample_counts(rows)
-        return read_jsonl(out, Refinement)
+        return Rows(out, Refinement)
 
     # --- models ------------------------------------------------------------------------------------------
 

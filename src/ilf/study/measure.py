@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ilf.config import SamplingConfig
 from ilf.errors import UserError
 from ilf.metrics import Evaluation
 from ilf.progress import say
-from ilf.records import Example, Program, Refinement, Task, Verdict, content_id, read_jsonl
+from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, content_id
 from ilf.steps import Model
 from ilf.study.arms import Arm, Refining
 from ilf.study.examples import examples, items_used
@@ -75,7 +75,7 @@ def evaluate(
         sampling = sampling.model_copy(update={"n": 1})  # greedy samples are all the same one
     files = samples(lab, model, tasks, split, sampling)
     ks = [k for k in lab.config.evaluation.k if k <= sampling.n] or [1]
-    counts = metrics.count(tasks, read_jsonl(files.verdicts, Verdict))
+    counts = metrics.count(tasks, Rows(files.verdicts, Verdict))
     found = metrics.evaluate(
         counts, split=split, temperature=sampling.temperature, n=sampling.n, ks=ks, seed=lab.seed
     )
@@ -205,7 +205,8 @@ def _effective_samples(lab: Lab, arm: Arm, rows: Sequence[Example]) -> float | N
     """Effective number of examples under unclipped importance weights of equation 6."""
     if arm.refining is None:
         return None
-    found = {r.refinement_id: r for r in lab.refinements(arm.refining)}
+    ids = {e.refinement_id for e in rows}
+    found = {name: r for r in lab.refinements(arm.refining) if (name := r.refinement_id) in ids}
     kept = [found[e.refinement_id] for e in rows if e.refinement_id in found]
     if not kept or any(r.logprob is None for r in kept):
         return None
@@ -216,7 +217,7 @@ def _effective_samples(lab: Lab, arm: Arm, rows: Sequence[Example]) -> float | N
 # --- what the arms share ----------------------------------------------------------------------------------
 
 
-def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, list[Refinement]]]:
+def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, Rows[Refinement]]]:
     """Pass rates of each way of refining (Tables 2 and 3), into `shared`; yields the refinements too."""
     ways = {
         "few-shot, its own feedback": Refining(refiner="few-shot"),
@@ -238,7 +239,7 @@ def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, list[Refin
             shared.reasons[label] = str(error)
             continue
         tasks = [lab.tasks[task_id] for task_id in dict.fromkeys(row.task_id for row in rows)]
-        verdicts = [row.verdict for row in rows if row.verdict is not None]
+        verdicts = (row.verdict for row in rows if row.verdict is not None)
         shared.refinement[label] = metrics.evaluate(
             metrics.count(tasks, verdicts), split="train", temperature=asked.temperature, n=asked.n,
             ks=[k for k in lab.config.evaluation.k if k <= asked.n] or [1], seed=lab.seed,
@@ -249,18 +250,12 @@ def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, list[Refin
 def zero_shot(lab: Lab) -> dict[str, Evaluation]:
     """The untuned model on each split and, where samples are alike, on all tasks together (Table 1)."""
     asked, held_out = lab.config.sampling, lab.config.evaluation
-    by_task: dict[str, list[Verdict]] = {}
-    for verdict in lab.verdicts:
-        by_task.setdefault(verdict.task_id, []).append(verdict)
+    splits = {name: lab.splits[name] for name in ("refine", "train")}
+    taught = {c.task_id: c for c in metrics.count([*itertools.chain(*splits.values())], lab.verdicts)}
     found: dict[str, Evaluation] = {}
-    counts = {
-        name: metrics.count(
-            lab.splits[name], [v for t in lab.splits[name] for v in by_task.get(t.task_id, [])]
-        )
-        for name in ("refine", "train")
-    }
+    counts = {name: [taught[task.task_id] for task in tasks] for name, tasks in splits.items()}
     _, files = evaluate(lab, lab.policy, lab.test, held_out.split, held_out.sampling)
-    counts[held_out.split] = metrics.count(lab.test, read_jsonl(files.verdicts, Verdict))
+    counts[held_out.split] = metrics.count(lab.test, Rows(files.verdicts, Verdict))
     alike = (asked.n, asked.temperature) == (held_out.sampling.n, held_out.sampling.temperature)
     if alike:
         counts["all tasks"] = [task for rows in counts.values() for task in rows]
@@ -273,7 +268,7 @@ def zero_shot(lab: Lab) -> dict[str, Evaluation]:
     return found
 
 
-def perplexities(lab: Lab, refinements: Sequence[Refinement]) -> dict[str, list[float]]:
+def perplexities(lab: Lab, refinements: Iterable[Refinement]) -> dict[str, list[float]]:
     """Perplexity under the untuned model of gold programs, of πRefine's and of human refinements."""
     ids = {item.task_id for item in lab.apply}
     sources: dict[str, list[tuple[str, str | None]]] = {
@@ -358,5 +353,5 @@ def _texts(
             )  # fmt: skip
             step.counts = steps.sample_counts(written)
     by_id = {task.task_id: task for task in tasks}
-    rows = read_jsonl(out, Program)
+    rows = Rows(out, Program)
     return [(p.task_id, (lab.prompter.program(by_id[p.task_id]).text, p.completion or "")) for p in rows]

@@ -78,6 +78,8 @@ class ArmResult(_Row):
 class ItemResult(_Row):
     """One feedback item of the train split, and what πRefine made of it."""
 
+    feedback_id: str = ""
+    """Which item it is in every seed; older results do not say."""
     task_id: str
     author: str | None
     source: str
@@ -126,6 +128,8 @@ class Results(_Row):
     """The run's, at which every arm is measured."""
     ks: list[int]
     split: str
+    sources: dict[str, str] = {}
+    """Other task source → hash of its tasks."""
     seeds: list[Shared] = []
     arms: list[ArmResult] = []
 

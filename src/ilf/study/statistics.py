@@ -16,28 +16,46 @@ from ilf.metrics import (
     per_task,
     with_holm,
 )
-from ilf.study.results import ArmResult, ItemResult, Results, SeedResult
+from ilf.study.results import ArmResult, ItemResult, Results, SeedResult, Shared
 
-Which = Literal["test", "best"]
+Which = Literal["test", "best"] | Callable[[SeedResult], Evaluation | None]
+"""Which of an arm's evaluations: at the study's temperature, at its best one, or what a function takes."""
 Call = Literal["learning", "sharpening", "learning at its best temperature only", "worse", "no difference"]
 
 
 def evaluations(result: ArmResult, which: Which = "test") -> dict[int, Evaluation]:
-    """Seed → evaluation on the test tasks, at the run's temperature or at the arm's best."""
-    found = {row.seed: row.test if which == "test" else row.best for row in result.seeds}
+    """Seed → evaluation, by default on the test tasks at the run's temperature."""
+
+    def chosen(row: SeedResult) -> Evaluation | None:
+        return which(row) if callable(which) else row.test if which == "test" else row.best
+
+    found = {row.seed: chosen(row) for row in result.seeds}
     return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
 
 
 def pooled(found: Sequence[Evaluation], k: int | None) -> Estimate | None:
-    """Mean over tasks and seeds with its interval over both; None where it cannot be had."""
+    """Mean over tasks and seeds with its interval over both; None where it cannot be had.
+
+    Where seeds have unlike tasks (those that πθ never solved, validation tasks), a task counts by its mean
+    over the seeds that have it, and the interval is over tasks.
+    """
     if not found or any(k is not None and k not in evaluation.pass_at for evaluation in found):
         return None
-    ids = [task.task_id for task in found[0].tasks]
-    table = []
-    for evaluation in found:
-        values = per_task(evaluation, k)
-        table.append([values[task_id] for task_id in ids])
-    return bootstrap(table, unit=True)
+    rows = [per_task(evaluation, k) for evaluation in found]
+    if all(row.keys() == rows[0].keys() for row in rows):
+        return bootstrap([[row[task_id] for task_id in rows[0]] for row in rows], unit=True)
+    return _over_tasks([pair for row in rows for pair in row.items()])
+
+
+def restricted(evaluation: Evaluation, to: Evaluation) -> Evaluation:
+    """The counts of an evaluation on the tasks of another, for `pooled`: its own rates are not made again."""
+    ids = {task.task_id for task in to.tasks}
+    return evaluation.model_copy(update={"tasks": tuple(t for t in evaluation.tasks if t.task_id in ids)})
+
+
+def task_count(found: Sequence[Evaluation]) -> int:
+    """How many tasks any of the evaluations is on."""
+    return len({task.task_id for evaluation in found for task in evaluation.tasks})
 
 
 def rate(result: ArmResult | None, k: int | None, which: Which = "test") -> Estimate | None:
@@ -82,15 +100,15 @@ def contrast(a: ArmResult, b: ArmResult, k: int | None, which: Which = "test") -
 
 
 def against(
-    results: Results, base: str, k: int, group: str = "final", which: Which = "test"
+    results: Results, base: str, k: int, group: str | None = "final", which: Which = "test"
 ) -> list[tuple[ArmResult, Comparison]]:
-    """Every arm of a group against arm `base`, Holm-corrected together."""
+    """Every arm of a group (None: of all) against arm `base`, Holm-corrected together."""
     first = results.arm(base)
     if first is None:
         return []
     pairs = []
     for result in results.arms:
-        if result.arm.group == group and result.arm.name != base and result.seeds:
+        if group in (None, result.arm.group) and result.arm.name != base and result.seeds:
             found = contrast(first, result, k, which)
             if found is not None:
                 pairs.append((result, found))
@@ -180,6 +198,30 @@ def _slope(by_items: dict[float, list[Evaluation]], k: int) -> Estimate | None:
 
 
 # --- what feedback is worth -------------------------------------------------------------------------------
+
+
+def distinct(items: Sequence[ItemResult]) -> list[ItemResult]:
+    """Each feedback item once, whatever number of seeds it was used in."""
+    found: dict[object, ItemResult] = {}
+    for item in items:
+        known = (item.task_id, item.author, item.source, item.seconds, item.words, item.tags, item.bugs)
+        found.setdefault(item.feedback_id or known, item)
+    return list(found.values())
+
+
+def refined_items(results: Results) -> list[ItemResult]:
+    """The train split's items of all seeds, as often as seeds have them: what πRefine made of each."""
+    return [item for shared in results.seeds for item in shared.items]
+
+
+def all_items(results: Results) -> list[ItemResult]:
+    """The feedback of all seeds, of the refine and of the train split, each item once."""
+    return distinct([item for shared in results.seeds for item in (*shared.teaching, *shared.items)])
+
+
+def per_seed(results: Results, value: Callable[[Shared], float]) -> float:
+    """Mean over the seeds."""
+    return sum(value(shared) for shared in results.seeds) / max(1, len(results.seeds))
 
 
 def by_bugs(items: Sequence[ItemResult], most: int = 5) -> dict[int, list[ItemResult]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import statistics as st
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ilf.metrics import Comparison, Evaluation
 from ilf.report.content import Cell, Column, Table
 from ilf.study import statistics
 from ilf.study.bugs import PAPER_CATEGORIES, categories, count_bugs
-from ilf.study.results import ArmResult, ItemResult, Results, Shared
+from ilf.study.results import ArmResult, ItemResult, Results
 
 PAPER = "Paper: CodeGen-Mono 6.1B on MBPP, 30 samples at temperature 0.8."
 _PAPER_REFINEMENT = {
@@ -44,7 +45,7 @@ def table_1(results: Results) -> Table:
     for name in names:
         found = [shared.zero_shot[name] for shared in results.seeds if name in shared.zero_shot]
         paper: tuple[Cell, ...] = _PAPER_ZERO if name == "all tasks" else (None, None, None)
-        rows.append([name, len(found[0].tasks), *_rates(results, found), *paper])
+        rows.append([name, statistics.task_count(found), *_rates(results, found), *paper])
     columns = [Column("tasks of"), Column("tasks", "number"), *_rate_columns(results), *_paper_columns()]
     return Table("table-1", "Table 1. The untuned model, zero-shot.", columns, rows, PAPER)
 
@@ -64,7 +65,7 @@ def _refinement_table(results: Results, name: str, title: str, start: str) -> Ta
             missing.append(f"{label}: {next(s.reasons[label] for s in results.seeds if label in s.reasons)}.")
             continue
         paper: tuple[Cell, ...] = _PAPER_REFINEMENT.get(label, (None, None, None))
-        rows.append([label, len(found[0].tasks), *_rates(results, found), *paper])
+        rows.append([label, statistics.task_count(found), *_rates(results, found), *paper])
     columns = [Column("refinements"), Column("tasks", "number"), *_rate_columns(results), *_paper_columns()]
     note = "Tasks that the model never solved zero-shot, where the run asks for that. "
     return Table(name, title, columns, rows, note + " ".join([PAPER, *missing]))
@@ -77,9 +78,19 @@ def table_2(results: Results) -> Table:
 
 
 def table_3(results: Results) -> Table:
-    """πRefine."""
+    """πRefine, and the untuned model on the same tasks (in the paper 0 by construction)."""
     title = "Table 3. Refinement by πRefine, fine-tuned on the refine split."
-    return _refinement_table(results, "table-3", title, "fine-tuned")
+    table = _refinement_table(results, "table-3", title, "fine-tuned")
+    own = "fine-tuned, its own feedback"
+    alike = [
+        statistics.restricted(shared.zero_shot["train"], shared.refinement[own])
+        for shared in results.seeds
+        if own in shared.refinement and "train" in shared.zero_shot
+    ]
+    if not alike:
+        return table
+    row: list[Cell] = ["zero-shot, the same tasks", statistics.task_count(alike), *_rates(results, alike)]
+    return replace(table, rows=[[*row, 0.0, 0.0, 0.0], *table.rows])
 
 
 def left_out(results: Results, group: str) -> str:
@@ -125,7 +136,9 @@ def table_4(results: Results) -> Table:
         Column("paper pass@10", "percent", 0),
     ]
     seeds = f", {len(results.seeds)} seeds" if len(results.seeds) > 1 else ""
-    note = f"Temperature {results.temperature:g}{seeds}. {PAPER} {left_out(results, 'final')}".strip()
+    measured = [e for r in results.arms for e in statistics.evaluations(r).values()]
+    size = f"{len(measured[0].tasks)} tasks, {measured[0].n} samples each" if measured else "Not measured yet"
+    note = f"{size}, temperature {results.temperature:g}{seeds}. {PAPER} {left_out(results, 'final')}".strip()
     return Table("table-4", "Table 4. The final comparison, on held-out tasks.", columns, rows, note)
 
 
@@ -140,17 +153,17 @@ def _by_rule(items: Sequence[ItemResult]) -> str:
     )
 
 
-def items_of(results: Results) -> list[ItemResult]:
-    """All feedback items of the first seed, of the refine and of the train split."""
-    return [*results.seeds[0].teaching, *results.seeds[0].items] if results.seeds else []
+def _of_seeds(seeds: int) -> str:
+    return f" Different items of {seeds} seeds, and the model's texts of all of them." if seeds > 1 else ""
 
 
-def table_5(items: Sequence[ItemResult], written: Sequence[str]) -> Table:
+def table_5(items: Sequence[ItemResult], written: Sequence[str], seeds: int = 1) -> Table:
     """Which kinds of bug feedback addresses.
 
     Args:
-        items: feedback by people.
+        items: feedback by people, each item once.
         written: texts by a model; may be empty.
+        seeds: how many they come from.
     """
     model = [categories(text) for text in written]
     rows: list[list[Cell]] = []
@@ -173,7 +186,7 @@ def table_5(items: Sequence[ItemResult], written: Sequence[str]) -> Table:
         Column("ours, model", "percent", 0),
         Column("paper, InstructGPT", "percent", 0),
     ]
-    note = f"Share of items; one may have several. {_by_rule(items)}"
+    note = f"Share of items; one may have several. {_by_rule(items)}{_of_seeds(seeds)}"
     return Table("table-5", "Table 5. Kinds of bug that feedback addresses.", columns, rows, note)
 
 
@@ -183,7 +196,7 @@ def _mean(values: Sequence[float]) -> Cell:
     return f"{st.mean(values):.1f} ± {st.stdev(values) if len(values) > 1 else 0.0:.1f}"
 
 
-def table_6(items: Sequence[ItemResult], written: Sequence[str]) -> Table:
+def table_6(items: Sequence[ItemResult], written: Sequence[str], seeds: int = 1) -> Table:
     """Bugs and words of a feedback item, mean ± standard deviation; arguments as `table_5`."""
     rows: list[list[Cell]] = [
         [
@@ -209,7 +222,8 @@ def table_6(items: Sequence[ItemResult], written: Sequence[str]) -> Table:
         Column("ours, model"),
         Column("paper, InstructGPT"),
     ]
-    return Table("table-6", "Table 6. How much one item says.", columns, rows, _by_rule(items))
+    note = _by_rule(items) + _of_seeds(seeds)
+    return Table("table-6", "Table 6. How much one item says.", columns, rows, note)
 
 
 # --- the study's own --------------------------------------------------------------------------------------
@@ -266,6 +280,24 @@ def temperature_table(results: Results, calls: dict[str, str]) -> Table:
     return Table("temperature", "Sharpening or learning?", columns, rows, note)
 
 
+def validation_table(results: Results) -> Table:
+    """Every arm at every temperature that was tried, on the validation tasks."""
+    tried = sorted({t for r in results.arms for row in r.seeds for t in row.validation}, key=float)
+    rows: list[list[Cell]] = [
+        [
+            result.arm.label,
+            *(
+                statistics.pooled([row.validation[t] for row in result.seeds if t in row.validation], 1)
+                for t in tried
+            ),
+        ]
+        for result in results.arms
+        if any(row.validation for row in result.seeds)
+    ]
+    columns = [Column("method"), *(Column(f"pass@1 at {t}", "percent") for t in tried)]
+    return Table("validation", "pass@1 on the validation tasks, by temperature.", columns, rows)
+
+
 def kl_table(results: Results) -> Table:
     """How far each fine-tuned model moved, and the importance weights' effective sample size."""
     rows: list[list[Cell]] = []
@@ -309,34 +341,40 @@ def contrast_table(
     return comparison_table(name, title, [comparison for _, comparison in rows], note)
 
 
-def worth_table(shared: Shared, gain: float | None) -> Table:
+def worth_table(results: Results, gain: float | None) -> Table:
     """Minutes and items → refinements that pass → points, by annotator, category and number of bugs.
 
     Args:
-        shared: with the items.
+        results: the study's; its seeds are pooled.
         gain: ILF's pass@k over zero-shot's (0 to 1), which is shared out by examples.
     """
     rows: list[list[Cell]] = []
-    used = sum(item.chosen for item in shared.items)
+    seeds = len(results.seeds)
+    everything = statistics.refined_items(results)
+    used = sum(item.chosen for item in everything)
+
+    def minutes_of(items: Sequence[ItemResult]) -> float | None:
+        timed = [item.seconds / 60 for item in items if item.seconds is not None]
+        return sum(timed) if timed else None
 
     def add(label: str, items: Sequence[ItemResult]) -> None:
-        minutes = [item.seconds / 60 for item in items if item.seconds is not None]
-        passing = sum(item.passed > 0 for item in items)
+        passing, chosen = sum(item.passed > 0 for item in items), sum(item.chosen for item in items)
+        once, minutes = statistics.distinct(items), minutes_of(items)
         rows.append(
             [
                 label,
-                len(items),
-                sum(minutes) if minutes else None,
-                passing,
-                sum(item.chosen for item in items),
+                len(once),
+                minutes_of(once),
+                passing if seeds == 1 else passing / seeds,
+                chosen if seeds == 1 else chosen / seeds,
                 statistics.pass_rate(items),
                 statistics.solved_share(items),
-                sum(minutes) / passing if minutes and passing else None,
-                gain * sum(item.chosen for item in items) / used if gain is not None and used else None,
+                minutes / passing if minutes and passing else None,
+                gain * chosen / used if gain is not None and used else None,
             ]
         )
 
-    items = [item for item in shared.items if item.n]
+    items = [item for item in everything if item.n]
     add("all", items)
     for label, found in statistics.grouped(items, lambda i: [f"by {i.author or 'unnamed'}"]).items():
         add(label, found)
@@ -357,8 +395,13 @@ def worth_table(shared: Shared, gain: float | None) -> Table:
     ]
     note = (
         "On the train split, refined by πRefine. Points are ILF's difference from zero-shot, shared out by "
-        f"the examples that each group gave: bookkeeping, not an experiment. {_by_rule(items)}"
+        "the examples that each group gave: bookkeeping, not an experiment. "
+        f"{_by_rule(statistics.distinct(items))}"
     )
+    if seeds > 1:
+        note += (
+            f" Items and minutes are those of {seeds} seeds, each item once; the rest are means over seeds."
+        )
     return Table("worth", "What feedback is worth.", columns, rows, note)
 
 
@@ -389,18 +432,28 @@ def sweep_table(results: Results) -> Table:
     return Table("sweep", "Fine-tuning settings tried on the validation tasks.", columns, rows)
 
 
-def transfer_table(results: Results, source: str) -> Table:
-    """Every arm on another task source."""
+def transfer_tables(results: Results, source: str) -> list[Table]:
+    """Every arm on another task source, and its paired difference from zero-shot there."""
+    title = f"Transfer to {source}."
+    name = "transfer-" + "".join(char if char.isalnum() else "-" for char in source.rpartition("/")[2])
+    compared = statistics.against(results, "zero-shot", results.ks[0], None, lambda row: row.also.get(source))
+    paired = f"Every method against the untuned model, on {source}."
+    return [
+        _transfer_rates(results, source, name, title),
+        *([contrast_table(f"{name}-paired", paired, compared)] if compared else []),
+    ]
+
+
+def _transfer_rates(results: Results, source: str, name: str, title: str) -> Table:
     rows: list[list[Cell]] = []
     for result in results.arms:
         found = [row.also[source] for row in result.seeds if source in row.also]
         if found:
-            rows.append([result.arm.label, len(found[0].tasks), found[0].n, *_rates(results, found)])
+            rows.append([result.arm.label, statistics.task_count(found), found[0].n, *_rates(results, found)])
     columns = [
         Column("method"),
         Column("tasks", "number"),
         Column("samples", "number"),
         *_rate_columns(results, bar=True),
     ]
-    name = "transfer-" + "".join(char if char.isalnum() else "-" for char in source.rpartition("/")[2])
-    return Table(name, f"Transfer to {source}.", columns, rows)
+    return Table(name, title, columns, rows)

@@ -161,12 +161,21 @@ function card(item) {
   return node;
 }
 
-function explorer(items) {
+function explorer(all) {
   const get = (id) => document.getElementById(id);
-  const state = get("state"), find = get("find");
-  const tally = new Map();
-  for (const item of items) if (item.state) tally.set(item.state, (tally.get(item.state) || 0) + 1);
-  for (const [name, size] of tally) state.append(element("option", { value: name }, `${name} (${size})`));
+  const state = get("state"), find = get("find"), seed = get("seed");
+  const seeds = [...new Set(all.map((item) => item.seed))];
+  for (const name of seeds) seed.append(element("option", {}, name));
+  seed.parentElement.hidden = seeds.length < 2;
+  let items = [];
+  function sow() {  // the items of the chosen seed, and how many there are in each state
+    items = all.filter((item) => item.seed === seed.value);
+    const tally = new Map(), chosen = state.value;
+    for (const item of items) if (item.state) tally.set(item.state, (tally.get(item.state) || 0) + 1);
+    state.replaceChildren(element("option", { value: "" }, "all"), ...[...tally].map(([name, size]) => element("option", { value: name }, `${name} (${size})`)));
+    state.value = tally.has(chosen) ? chosen : "";
+  }
+  sow();
   const texts = new Map();  // made at the first search: it doubles the memory that the items take
   const text = (item) => {
     if (!texts.has(item)) texts.set(item, JSON.stringify(item).toLowerCase());
@@ -204,6 +213,7 @@ function explorer(items) {
   let waiting = 0;
   find.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 150); });
   state.addEventListener("change", filter);
+  seed.addEventListener("change", () => { sow(); filter(); });
   get("filter").addEventListener("submit", (event) => { event.preventDefault(); filter(); });
   get("back").addEventListener("click", () => { page--; draw(); });
   get("next").addEventListener("click", () => { page++; draw(); });
