@@ -132,14 +132,12 @@ def question_of(text: str, tree: ast.Module) -> Question | None:
         arguments = [ast.literal_eval(argument) for argument in call.args]
         keywords = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
         expected = ast.literal_eval(literal)
-        encoder = codec.Encoder()
-        words = {k: encoder.encode(v) for k, v in keywords.items()}
-        message = [call.func.id, encoder.items(arguments), words]
         packed = marshal.dumps((arguments, keywords))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, codec.CannotCross):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     if None in keywords:
         return None
+    message = [call.func.id, arguments, keywords]
     return Question(call.func.id, packed, OPERATORS[type(operator)], expected, reverse, message)
 
 
@@ -378,7 +376,7 @@ class _Conditional(Exception):
 
 
 def known_calls(tree: ast.Module, entries: frozenset[str]) -> list[Any] | None:
-    """The calls, encoded, that the test makes whatever the program answers; None where that is not known."""
+    """The calls that the test makes whatever the program answers; None where that is not known."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
         return None
     found: list[Any] = []
@@ -386,7 +384,7 @@ def known_calls(tree: ast.Module, entries: frozenset[str]) -> list[Any] | None:
         _walk(tree.body[0].test, entries, found, False)
         if tree.body[0].msg is not None:
             _walk(tree.body[0].msg, entries, found, True)
-    except (_Conditional, ValueError, TypeError, SyntaxError, codec.CannotCross, RecursionError):
+    except (_Conditional, ValueError, TypeError, SyntaxError, RecursionError):
         return None
     return found
 
@@ -400,8 +398,8 @@ def _walk(node: ast.AST, entries: frozenset[str], found: list[Any], conditional:
         kwargs = {word.arg or "": ast.literal_eval(word.value) for word in node.keywords}
         if "" in kwargs:
             raise _Conditional
-        encoder = codec.Encoder()
-        found.append([node.func.id, encoder.items(args), {k: encoder.encode(v) for k, v in kwargs.items()}])
+        marshal.dumps((args, kwargs))
+        found.append([node.func.id, args, kwargs])
         return
     if type(node) in LEAVES:
         return
