@@ -89,6 +89,8 @@ class Server:
         self.tmp: str = settings["tmp"]
         self.processes: int = settings["processes"]
         self.files: int = settings["open_files"]
+        self.answer_bytes: int = settings["answer_bytes"]
+        self.output_bytes: int = settings["output_bytes"]
         self.cpu_limit = math.ceil(self.cpu) + 1
         self.poll = select.poll()
         self.own_pages = 0
@@ -97,6 +99,7 @@ class Server:
         self.pace = min(_yardstick() for _ in range(5))
         self.scratch = bytearray(SCRATCH)
         self.header = bytearray(4)
+        self.idle = 0.0  # wall time that a program waited for the judge, which is not its own
 
     def serve(self) -> None:
         """Answer requests until the judge is gone."""
@@ -141,9 +144,9 @@ class Server:
         ours = theirs = -1
         mode = request[0]
         if mode == LIVE_MODE:
-            import socket
+            import _socket  # not `socket`, whose modules every later fork would copy
 
-            pair = socket.socketpair()
+            pair = _socket.socketpair()
             ours, theirs = pair[0].detach(), pair[1].detach()
             os.set_blocking(ours, False)
         started = time.monotonic()
@@ -154,7 +157,12 @@ class Server:
             os.close(theirs)
         watch = os.pidfd_open(pid)
         try:
-            reason = self.wait(pid, watch, ours, started)
+            self.idle = 0.0
+            if ours >= 0:
+                reason = self.converse(pid, watch, ours, started)
+                self.kill_all(pid)
+            else:
+                reason = self.wait(pid, watch, started)
             status, used = self.clean(pid)
         finally:
             os.close(watch)
@@ -174,8 +182,8 @@ class Server:
 
     def _report(self, answers: int, output: int, status: int, reason: int, used: float, wall: float) -> None:
         """Send the judge how the program ended and what it left, without keeping any of it."""
-        said = min(os.fstat(answers).st_size, self.settings["answer_bytes"])
-        printed = min(os.fstat(output).st_size, self.settings["output_bytes"])
+        said = min(os.lseek(answers, 0, os.SEEK_END), self.answer_bytes)
+        printed = min(os.lseek(output, 0, os.SEEK_END), self.output_bytes)
         start = 5 + REPORT.size
         size = start + said + printed
         buffer = self._buffer(size)
@@ -205,7 +213,6 @@ class Server:
             resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_limit, self.cpu_limit + 1))
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
             if self.uid is not None:
-                os.setgroups([])
                 os.setresgid(self.uid, self.uid, self.uid)
                 os.setresuid(self.uid, self.uid, self.uid)
             if not self.isolated:
@@ -214,18 +221,28 @@ class Server:
             os._exit(99)
         program.run(mode, request)
 
-    def wait(self, pid: int, watch: int, live: int, started: float) -> int:
-        """Wait for the program to end, passing live messages on; the limit that it broke, if any.
+    def wait(self, pid: int, watch: int, started: float) -> int:
+        """Wait for the program's own process to end; the limit that it broke, if any: then all are killed."""
+        tick = min(0.1, self.cpu, self.wall) + 0.001
+        try:
+            while not select.select([watch], [], [], tick)[0]:
+                self._check(pid, started)
+                tick = 0.05
+        except Broken as broken:
+            self.kill_all(pid)
+            return int(broken.args[0])
+        return FINISHED
+
+    def converse(self, pid: int, watch: int, live: int, started: float) -> int:
+        """Pass live messages on until the program ends, or need not go on; the limit that it broke, if any.
 
         What it said before it ended is passed on too: else the verdict would depend on who is quicker.
         """
         poll = self.poll
         poll.register(watch, select.POLLIN)
-        self.idle = 0.0  # wall time spent waiting for the judge, which is not the program's
+        poll.register(live, select.POLLIN)
         tick = min(0.1, self.cpu, self.wall)
-        if live >= 0:
-            poll.register(live, select.POLLIN)
-        listening = live >= 0
+        listening = True
         ended = False
         try:
             while True:
@@ -397,32 +414,34 @@ class Server:
         return slow or self._queued(pid) > 0.02 * wall
 
     def clean(self, pid: int) -> tuple[int, float]:
-        """End every process of the program; its wait status and the CPU seconds of all of them."""
+        """End every process of the program; its wait status and the CPU seconds of all of them.
+
+        A process whose parent has ended becomes the server's child. So where the server has no child left,
+        nobody is left: `kill(-1)`, which looks at every process of the machine, is for the others.
+        """
         used = 0.0
         status = 0
-        found = False
-        while True:
-            self.kill_all(pid)
-            try:
-                while True:
-                    # The first round may have to wait for the kill to take effect, so it blocks.
-                    ended, code, usage = os.wait4(-1, 0)
-                    used += usage.ru_utime + usage.ru_stime
-                    if ended == pid:
-                        status, found = code, True
-            except ChildProcessError:
-                break
-        return (status if found else 0), used
+        options = os.WNOHANG
+        try:
+            while True:
+                ended, code, usage = os.wait4(-1, options)
+                if not ended:
+                    self.kill_all(pid)
+                    options = 0  # the kill may take a moment
+                    continue
+                used += usage.ru_utime + usage.ru_stime
+                if ended == pid:
+                    status = code
+        except ChildProcessError:
+            return status, used
 
     def kill_all(self, pid: int) -> None:
         """SIGKILL to everything but the server."""
-        if self.isolated:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(-1, signal.SIGKILL)
-            return
-        left = [pid, *self._children(os.getpid())]
-        for parent in left:
-            left += self._children(parent)
+        left = [-1]
+        if not self.isolated:
+            left = [pid, *self._children(os.getpid())]
+            for parent in left:
+                left += self._children(parent)
         for number in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
