@@ -47,13 +47,16 @@ LEAVES = frozenset({ast.Constant, ast.Load, str, int, type(None), *OPERATORS, as
 class Source:
     """A piece of test code: its tree, and the names that it uses, binds and calls."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, statement: ast.stmt | None = None) -> None:
+        """`statement`: what the text is, if that has been found out already, but for its place."""
         self.text = text
-        self.tree = ast.parse(text)
         self.used: set[str] = set()
         self.bound: set[str] = set()
         self.uncalled: set[str] = set()
-        self.question = question_of(text, self.tree)
+        self.question = None if statement is None else question_of(text, [statement])
+        if self.question is None:
+            self.tree = ast.parse(text)
+            self.question = question_of(text, self.tree.body)
         if self.question is not None:
             self.used.add(self.question.name)
             return
@@ -93,6 +96,18 @@ class Source:
             self.bound |= set(import_names(node))
 
 
+def sources(texts: list[str]) -> list[Source]:
+    """Each text as a source; parsed together where each is one line and one statement, as it mostly is."""
+    try:
+        body = ast.parse("\n".join(texts)).body
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        body = []
+    lines = [(node.lineno, node.end_lineno) for node in body]
+    if lines != [(number, number) for number in range(1, len(texts) + 1)]:
+        return [Source(text) for text in texts]
+    return [Source(text, statement) for text, statement in zip(texts, body, strict=True)]
+
+
 class Question(NamedTuple):
     """`assert name(literals) == literal`, as most tests are: nothing to compile, which is what costs most."""
 
@@ -116,9 +131,9 @@ class Question(NamedTuple):
             runner.fail()
 
 
-def question_of(text: str, tree: ast.Module) -> Question | None:
+def question_of(text: str, body: list[ast.stmt]) -> Question | None:
     """The test as a question, if it is one."""
-    match tree.body:
+    match body:
         case [ast.Assert(test=ast.Compare(left=left, ops=[operator], comparators=[right]), msg=None)]:
             pass
         case _:
@@ -173,7 +188,7 @@ class Plan:
         self.class_under_test = _is_class(self.entry, prefix, reference)
         self.random = any("random" in text for text in (prefix, self.setup_source, *task["tests"]))
         setup = Source(self.setup_source)
-        tests = [Source(text) for text in task["tests"]]
+        tests = sources(task["tests"])
         used = setup.used.union(*(test.used for test in tests))
         bound = setup.bound.union(*(test.bound for test in tests))
         self.local: dict[str, Any] = {}
