@@ -292,7 +292,7 @@ def _try(how: str) -> str:
         try:
             ours.settimeout(30)
             code = "def f():\n import hashlib\n return 7"
-            request = b"b" + marshal.dumps((code, None, None, [["f", [], {}]]), 2)
+            request = marshal.dumps((code, None, None, [["f", [], {}]]), 2) + b"b"
             ours.sendall(len(request).to_bytes(4, "little") + request)
             reply = ours.recv(65536)
             if b'{"v":7}' in reply:

@@ -234,8 +234,8 @@ class Job:
         compiled = None if message.get("attempts") else compiler.compile(source)
         # A tuple of four, put together of items that are marshalled already; version 2 has no references,
         # which would count from the first item on.
-        head = mode + b"(\x04\x00\x00\x00" + (compiled or marshal.dumps(source, 2))
-        return head + marshal.dumps(seed, 2) + marshal.dumps(kind, 2) + rest
+        head = b"(\x04\x00\x00\x00" + (compiled or marshal.dumps(source, 2))
+        return head + marshal.dumps(seed, 2) + marshal.dumps(kind, 2) + rest + mode
 
 
 class Judge:
@@ -401,9 +401,9 @@ class Report:
     def __init__(self, data: bytes) -> None:
         if data[:1] != b"D":
             raise ServerLost
-        self.status, self.reason, self.cpu, self.wall, contended, size = REPORT.unpack_from(data, 1)
+        _, self.status, self.reason, self.cpu, self.wall, contended, size = REPORT.unpack_from(data, 0)
         self.contended = bool(contended)
-        start = 1 + REPORT.size
+        start = REPORT.size
         self.answers = data[start : start + size]
         self.output = data[start + size :].decode("utf-8", "replace")
 

@@ -4,8 +4,11 @@ It is process 1 of the jail's own pid namespace: signals from programs do not re
 children, and one `kill(-1)` ends everything a program left. It reads no program output and decides nothing;
 it measures, limits, cleans, and passes bytes on.
 
-Frames to the server: length (4 bytes), mode letter, request (`program.run` reads it). Frames from it: length,
-then `D` and a report, or `M` and a live answer.
+Frames to the server: length (4 bytes), request (`program.run` reads it), mode letter; in a conversation `C` and a
+message, or `E` for its end. Frames from it: length, then `D` and a report, or `M` and a live answer.
+
+In a fork, and in the server after one, the first write to each page is a fault that copies it; every object that is
+used is written to. So what is done here for every program is done with few objects.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from typing import Any
 
 from . import program
 
-REPORT = struct.Struct(
-    "<iBddBI"
-)  # wait status, reason, CPU and wall seconds, contended, length of the answers
+# `D`, wait status, reason, CPU and wall seconds, contended, length of the answers; answers and output follow.
+REPORT = struct.Struct("<ciBddBI")
+FRAMED_REPORT = struct.Struct("<IciBddBI")
 FINISHED, CPU, WALL, MEMORY, PROCESSES = range(5)
 LIVE_MODE = ord("l")
 SCRATCH = 256 << 10
@@ -97,7 +100,7 @@ class Server:
         self.baseline: tuple[Any, ...] = ()
         self.contended = False
         self.pace = min(_yardstick() for _ in range(5))
-        self.scratch = bytearray(SCRATCH)
+        self.scratch = memoryview(bytearray(SCRATCH))
         self.header = bytearray(4)
         self.idle = 0.0  # wall time that a program waited for the judge, which is not its own
 
@@ -107,42 +110,43 @@ class Server:
         os.utime(self.tmp, (0, 0))
         self.baseline = self._traces()
         while True:
-            request, size = self._read()
-            self.one(request, size)
+            self.one(self._read())
 
-    def _read(self) -> tuple[bytearray, int]:
-        """A message of the judge's, in the scratch buffer if it fits; and its length."""
-        self._fill(memoryview(self.header))
-        size = int.from_bytes(self.header, "little")
-        buffer = self._buffer(size)
-        self._fill(memoryview(buffer)[:size])
-        return buffer, size
+    def _read(self) -> memoryview:
+        """A message of the judge's, in the scratch buffer if it fits."""
+        self._fill(self.header)
+        message = self._buffer(int.from_bytes(self.header, "little"))
+        self._fill(message)
+        return message
 
-    def _fill(self, view: memoryview) -> None:
-        while view:
-            count = os.readv(self.judge, [view])
-            if not count:
+    def _fill(self, buffer: bytearray | memoryview) -> None:
+        size = len(buffer)
+        count = os.readv(self.judge, [buffer])
+        while count < size:
+            more = os.readv(self.judge, [memoryview(buffer)[count:]])
+            if not more:
                 os._exit(0)
-            view = view[count:]
+            count += more
 
-    def _buffer(self, size: int) -> bytearray:
-        return self.scratch if size <= len(self.scratch) else bytearray(size)
+    def _buffer(self, size: int) -> memoryview:
+        return self.scratch[:size] if size <= SCRATCH else memoryview(bytearray(size))
 
     def _write(self, view: memoryview) -> None:
-        while view:
-            view = view[os.write(self.judge, view) :]
+        count = os.write(self.judge, view)
+        while count < len(view):
+            count += os.write(self.judge, view[count:])
 
     def _store(self, name: str) -> int:
         if self.isolated:
             return os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=self.settings[name])
         return os.memfd_create(name)
 
-    def one(self, request: bytearray, size: int) -> None:
+    def one(self, request: memoryview) -> None:
         """Run one program, report, and leave no trace of it."""
         self.contended = False
         answers, output = self._store("answers"), self._store("output")
         ours = theirs = -1
-        mode = request[0]
+        mode = request[-1]
         if mode == LIVE_MODE:
             import _socket  # not `socket`, whose modules every later fork would copy
 
@@ -152,7 +156,7 @@ class Server:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            self.become_program(answers, output, ours, theirs, mode, memoryview(request)[1:size])
+            self.become_program(answers, output, ours, theirs, mode, request)
         if theirs >= 0:
             os.close(theirs)
         watch = os.pidfd_open(pid)
@@ -173,7 +177,7 @@ class Server:
             used > self.cpu or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
         ):
             reason = CPU
-        _wipe(request, size)
+        _wipe(request)
         self._report(answers, output, status, reason, used, wall)
         os.close(answers)
         os.close(output)
@@ -184,17 +188,16 @@ class Server:
         """Send the judge how the program ended and what it left, without keeping any of it."""
         said = min(os.lseek(answers, 0, os.SEEK_END), self.answer_bytes)
         printed = min(os.lseek(output, 0, os.SEEK_END), self.output_bytes)
-        start = 5 + REPORT.size
+        start = FRAMED_REPORT.size
         size = start + said + printed
-        buffer = self._buffer(size)
-        view = memoryview(buffer)
-        buffer[:4] = (size - 4).to_bytes(4, "little")
-        buffer[4] = ord("D")
-        REPORT.pack_into(buffer, 5, status, reason, used, wall, self.contended, said)
-        _pread(answers, view[start : start + said])
-        _pread(output, view[start + said : size])
-        self._write(view[:size])
-        _wipe(buffer, size)
+        view = self._buffer(size)
+        FRAMED_REPORT.pack_into(view, 0, size - 4, b"D", status, reason, used, wall, self.contended, said)
+        if said:
+            _pread(answers, view[start : start + said])
+        if printed:
+            _pread(output, view[start + said :])
+        self._write(view)
+        _wipe(view)
 
     def become_program(
         self, answers: int, output: int, ours: int, theirs: int, mode: int, request: memoryview
@@ -267,14 +270,14 @@ class Server:
                         continue
                     self._check(pid, started)
                     self._write(memoryview(message))
-                    _wipe(message, len(message))
+                    _wipe(message)
                     before = time.monotonic()
-                    answer, size = self._read()
+                    answer = self._read()
                     self.idle += time.monotonic() - before
                     if answer[0] != ord("C"):
                         return FINISHED
-                    self._tell(pid, watch, live, started, memoryview(answer)[1:size])
-                    _wipe(answer, size)
+                    self._tell(pid, watch, live, started, answer[1:])
+                    _wipe(answer)
         except Broken as broken:
             return int(broken.args[0])
         finally:
@@ -527,8 +530,8 @@ def _pread(descriptor: int, view: memoryview) -> None:
         view = view[count:]
 
 
-def _wipe(buffer: bytearray, size: int) -> None:
-    memoryview(buffer)[:size] = bytes(size)
+def _wipe(buffer: bytearray | memoryview) -> None:
+    buffer[:] = bytes(len(buffer))
 
 
 def main() -> None:
