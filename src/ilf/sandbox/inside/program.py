@@ -14,6 +14,7 @@ import marshal
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from operator import is_
 from types import CodeType, ModuleType
 from typing import Any
@@ -422,7 +423,7 @@ OPERATIONS = _operations()
 BATCH, LIVE_CALLS, SHARED, EXPRESSION = b"blse"
 
 
-def run(mode: int, request: memoryview) -> None:
+def run(mode: int, request: memoryview, answers: int = ANSWERS, leave: Callable[[int], None] = os._exit) -> None:
     """Run one program to its end. Never returns: the process ends here.
 
     Args:
@@ -430,6 +431,8 @@ def run(mode: int, request: memoryview) -> None:
             `e` an expression to evaluate.
         request: marshal of (source, or the program compiled; random seed or None; the entry point where it
             is a class; what the mode needs).
+        answers: descriptor that takes the answers.
+        leave: ends the process.
     """
     status = 0
     try:
@@ -443,12 +446,12 @@ def run(mode: int, request: memoryview) -> None:
         program = PROGRAM
         program.live, program.class_under_test = live, kind
         raised = program.load(source)
-        _send(LIVE if live else ANSWERS, raised or LOADED, live)
+        _send(LIVE if live else answers, raised or LOADED, live)
         if raised is not None:
             pass
         elif mode == BATCH:
             for path, args, kwargs in rest:
-                _send(ANSWERS, program.call(path, args, kwargs), False)
+                _send(answers, program.call(path, args, kwargs), False)
         elif live:
             while True:
                 _send(LIVE, live_answer(program, _receive()), True)
@@ -457,17 +460,17 @@ def run(mode: int, request: memoryview) -> None:
         elif mode == EXPRESSION:
             _evaluate(program, rest)
     except NeedsLive:
-        _send(ANSWERS, b'{"live":1}', False)
+        _send(answers, b'{"live":1}', False)
     except BaseException as error:
         status = 1
         with contextlib.suppress(BaseException):
-            _send(ANSWERS, codec.dumps({"c": _short(error)}), False)
+            _send(answers, codec.dumps({"c": _short(error)}), False)
     finally:
         try:
             sys.stdout.flush()
         except BaseException:
             pass
-        os._exit(status)
+        leave(status)
 
 
 PROGRAM = Program()
@@ -489,26 +492,23 @@ def g(x):
 """
 
 
-def rehearse() -> None:
-    """Run a harmless program as `run` would, in the server, before the first fork.
-
-    The interpreter writes into its code and caches as it warms up; in a fork each page it writes is a fault.
-    """
-    code = marshal.dumps(
-        (compile(REHEARSAL, FILE, "exec", dont_inherit=True), None, None, [["f", [[3, 1, 3]], {}]])
+REQUEST = marshal.dumps(
+    (
+        compile(REHEARSAL, FILE, "exec", dont_inherit=True), None, None,
+        [["f", [[3, 1, 3]], {}], ["g", [6], {}], ["f", [["a", "b"], 2], {}]],
     )
-    before = sys.path[:]
-    nowhere = os.open("/dev/null", os.O_WRONLY)
-    for _ in range(20):
-        source, _, _, calls = marshal.loads(memoryview(bytearray(code)))
-        program = Program()
-        _send(nowhere, program.load(source) or LOADED, False)
-        for path, args, kwargs in [*calls, ["g", [6], {}], ["f", [["a", "b"], 2], {}]]:
-            _send(nowhere, program.call(path, args, kwargs), False)
-        sys.stdout.flush()
-    os.close(nowhere)
-    sys.modules[NAME] = PROGRAM.module
-    sys.path[:] = before
+)  # fmt: skip
+
+
+def rehearse(nowhere: int) -> None:
+    """Run a harmless program, its answers going to the descriptor `nowhere`."""
+    run(BATCH, memoryview(bytearray(REQUEST)), nowhere, int)
+
+
+def settle() -> None:
+    """Forget the rehearsals."""
+    gc.disable()
+    PROGRAM.__init__()  # type: ignore[misc]
 
 
 def _shared(program: Program, sources: list[str]) -> None:

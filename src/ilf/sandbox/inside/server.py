@@ -37,6 +37,9 @@ LIVE_MODE = ord("l")
 SCRATCH = 256 << 10
 DESCRIPTORS = 256  # more than the server ever has open (RLIMIT_NOFILE, see isolation.start)
 PAGE = resource.getpagesize()
+REHEARSALS = 20
+STREAMS = (1, 2, program.ANSWERS)
+POOL, POOL_HEADER = 16384, 48
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
 # handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
 # page tables of all memory and the mappings of every library.
@@ -91,10 +94,11 @@ class Server:
         self.memory: int = settings["memory_bytes"]
         self.tmp: str = settings["tmp"]
         self.processes: int = settings["processes"]
-        self.files: int = settings["open_files"]
+        self.files = (settings["open_files"], settings["open_files"])
         self.answer_bytes: int = settings["answer_bytes"]
         self.output_bytes: int = settings["output_bytes"]
-        self.cpu_limit = math.ceil(self.cpu) + 1
+        seconds = math.ceil(self.cpu) + 1
+        self.cpu_limit = (seconds, seconds + 1)
         self.poll = select.poll()
         self.own_pages = 0
         self.baseline: tuple[Any, ...] = ()
@@ -156,7 +160,7 @@ class Server:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            self.become_program(answers, output, ours, theirs, mode, request)
+            self.become_program(answers, output, theirs, mode, request)
         if theirs >= 0:
             os.close(theirs)
         watch = os.pidfd_open(pid)
@@ -200,24 +204,18 @@ class Server:
         _wipe(view)
 
     def become_program(
-        self, answers: int, output: int, ours: int, theirs: int, mode: int, request: memoryview
+        self, answers: int, output: int, theirs: int, mode: int, request: memoryview
     ) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
         try:
+            keep = program.LIVE
             if theirs >= 0:
                 theirs = os.dup2(theirs, 60)
                 answers = os.dup2(answers, 61)
                 output = os.dup2(output, 62)
                 os.dup2(theirs, program.LIVE)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.dup2(answers, program.ANSWERS)
-            os.closerange(program.LIVE + (theirs >= 0), DESCRIPTORS)
-            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_limit, self.cpu_limit + 1))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
-            if self.uid is not None:
-                os.setresgid(self.uid, self.uid, self.uid)
-                os.setresuid(self.uid, self.uid, self.uid)
+                keep += 1
+            confine(answers, output, STREAMS, keep, self.cpu_limit, self.files, self.uid)
             if not self.isolated:
                 os.setsid()
         except BaseException:
@@ -486,6 +484,36 @@ class Server:
             raise OSError("the folder changed hands")
 
 
+def confine(
+    answers: int, output: int, streams: Any, keep: int, cpu: Any, files: Any, uid: int | None
+) -> None:
+    """Give this process its streams, no other descriptor from `keep` on, its limits, and its user id."""
+    out, error, channel = streams
+    os.dup2(output, out)
+    os.dup2(output, error)
+    os.dup2(answers, channel)
+    os.closerange(keep, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_CPU, cpu)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    if uid is not None:
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+
+
+def rehearse() -> None:
+    """Do in the server, to no effect, what every program's process does first: then its code is specialised.
+
+    The interpreter writes into its code and caches as it warms up; in a fork each page it writes is a fault.
+    """
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    cpu, files = map(resource.getrlimit, (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE))
+    for _ in range(REHEARSALS):
+        confine(nowhere, nowhere, (nowhere,) * 3, DESCRIPTORS, cpu, files, -1)
+        program.rehearse(nowhere)
+    os.close(nowhere)
+    program.settle()
+
+
 def _yardstick() -> float:
     """Processor seconds that a fixed piece of work takes now."""
     before = time.thread_time()
@@ -534,6 +562,18 @@ def _wipe(buffer: bytearray | memoryview) -> None:
     buffer[:] = bytes(len(buffer))
 
 
+def _compact() -> list[Any]:
+    """Fill the gaps in memory, so that what a program allocates lies together and not on old pages."""
+    filling: list[Any] = []
+    for size in range(16, 513, 16):
+        for number in range(20_000):
+            item = object() if size == 16 else float(number) if size == 32 else bytes(size - 33)
+            filling.append(item)
+            if id(item) % POOL == POOL_HEADER:
+                break
+    return filling
+
+
 def main() -> None:
     """Warm up and serve."""
     settings = json.loads(sys.argv[1])
@@ -553,8 +593,9 @@ def main() -> None:
     sys.argv = [program.FILE]
     sys.path[:] = settings["path"]
     server = Server(settings)
-    program.rehearse()
+    rehearse()
     gc.collect()
+    filling = _compact()
     gc.disable()
     gc.freeze()
     gc.set_threshold(5000, 10, 10)  # of the programs, which switch it on again
