@@ -274,19 +274,23 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def _compiled() -> Path:
     """The folder `inside`, compiled once and not by every process that starts: they can write nowhere.
 
-    Where its own place takes no compiled files, a copy in the temporary folder. The server above all must find
-    them: what is left of compiling in its memory, every fork would copy.
+    Where its own place takes no compiled files, a copy in the temporary folder. The server above all must
+    find them: what is left of compiling in its memory, every fork would copy.
     """
     if not sys.dont_write_bytecode and compileall.compile_dir(INSIDE, quiet=2):
         return INSIDE
     folder = Path(tempfile.mkdtemp(prefix="ilf-inside-"))
-    owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    atexit.register(_remove, folder, os.getpid())
     folder.chmod(0o755)
     copy = folder / INSIDE.name
     shutil.copytree(INSIDE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(copy, quiet=2)
     return copy
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.lru_cache(maxsize=1)

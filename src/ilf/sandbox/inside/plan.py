@@ -16,7 +16,6 @@ import sys
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from . import codec
 from .program import MAX_ANSWER
 
 COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from operator import is_
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, no_type_check
 
 from . import codec
 from .codec import SAFE_INT, SCALARS, CannotCross, Decoder, Encoder, containers
@@ -110,7 +110,11 @@ class Program:
             if changed is None:
                 kind = type(value)
                 if kind is list:
-                    plain = id(value) not in refs and SCALARS.issuperset(map(type, value))
+                    # A copy, as of other values: one too large for it is too large, and not merely slow.
+                    answer["v"] = found = list(value)
+                    plain = id(value) not in refs and SCALARS.issuperset(map(type, found))
+                    if not plain:
+                        answer["v"] = value
                 else:
                     plain = -SAFE_INT < value < SAFE_INT if kind is int else kind in SCALARS
                 if plain:
@@ -423,7 +427,9 @@ OPERATIONS = _operations()
 BATCH, LIVE_CALLS, SHARED, EXPRESSION = b"blse"
 
 
-def run(mode: int, request: memoryview, answers: int = ANSWERS, leave: Callable[[int], None] = os._exit) -> None:
+def run(
+    mode: int, request: memoryview, answers: int = ANSWERS, leave: Callable[[int], object] = os._exit
+) -> None:
     """Run one program to its end. Never returns: the process ends here.
 
     Args:
@@ -466,35 +472,38 @@ def run(mode: int, request: memoryview, answers: int = ANSWERS, leave: Callable[
         with contextlib.suppress(BaseException):
             _send(answers, codec.dumps({"c": _short(error)}), False)
     finally:
-        try:
+        with contextlib.suppress(BaseException):
             sys.stdout.flush()
-        except BaseException:
-            pass
         leave(status)
 
 
 PROGRAM = Program()
 """Made beforehand, once: each program's process has its own copy."""
 
-REHEARSAL = """
-import math
-LIMIT = 10
-def f(xs, k=1):
-    seen, out = {}, []
-    for i, x in enumerate(xs):
-        if x not in seen and len(out) < LIMIT:
-            seen[x] = i
-            out.append(str(x).strip())
-    return [tuple(sorted(out)), max(k, 2) + sum(range(3)), ' '.join(out), set(), {1: 2.0}, None, True]
-def g(x):
-    while x > 1: x = x // 2 if x % 2 == 0 else 3 * x + 1
-    return int(x)
-"""
+
+@no_type_check
+def _rehearsal():
+    global f, g, math
+    import math
+
+    def f(xs, k=1):
+        seen, out = {}, []
+        for i, x in enumerate(xs):
+            if x not in seen and len(out) < 10:
+                seen[x] = i
+                out.append(str(x).strip())
+        return [tuple(sorted(out)), max(k, 2) + sum(range(3)), " ".join(out), set(), {1: 2.0}, None, True]
+
+    def g(x):
+        while x > 1:
+            x = x // 2 if x % 2 == 0 else 3 * x + 1
+        return int(x)
 
 
-REQUEST = marshal.dumps(
+# A function's code, not text: what is left of compiling in the server's memory, every fork would copy.
+REHEARSAL = marshal.dumps(
     (
-        compile(REHEARSAL, FILE, "exec", dont_inherit=True), None, None,
+        _rehearsal.__code__, None, None,
         [["f", [[3, 1, 3]], {}], ["g", [6], {}], ["f", [["a", "b"], 2], {}]],
     )
 )  # fmt: skip
@@ -502,7 +511,7 @@ REQUEST = marshal.dumps(
 
 def rehearse(nowhere: int) -> None:
     """Run a harmless program, its answers going to the descriptor `nowhere`."""
-    run(BATCH, memoryview(bytearray(REQUEST)), nowhere, int)
+    run(BATCH, memoryview(bytearray(REHEARSAL)), nowhere, int)
 
 
 def settle() -> None:

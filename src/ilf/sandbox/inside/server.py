@@ -4,11 +4,11 @@ It is process 1 of the jail's own pid namespace: signals from programs do not re
 children, and one `kill(-1)` ends everything a program left. It reads no program output and decides nothing;
 it measures, limits, cleans, and passes bytes on.
 
-Frames to the server: length (4 bytes), request (`program.run` reads it), mode letter; in a conversation `C` and a
-message, or `E` for its end. Frames from it: length, then `D` and a report, or `M` and a live answer.
+Frames to the server: length (4 bytes), request (`program.run` reads it), mode letter; in a conversation `C`
+and a message, or `E` for its end. Frames from it: length, then `D` and a report, or `M` and a live answer.
 
-In a fork, and in the server after one, the first write to each page is a fault that copies it; every object that is
-used is written to. So what is done here for every program is done with few objects.
+In a fork, and in the server after one, the first write to each page is a fault that copies it; every object
+that is used is written to. So what is done here for every program is done with few objects.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ REPORT = struct.Struct("<ciBddBI")
 FRAMED_REPORT = struct.Struct("<IciBddBI")
 FINISHED, CPU, WALL, MEMORY, PROCESSES = range(5)
 LIVE_MODE = ord("l")
+WALL_CHILDREN = 0x40000000  # __WALL of wait(2): children of every kind, however they were made
 SCRATCH = 256 << 10
 DESCRIPTORS = 256  # more than the server ever has open (RLIMIT_NOFILE, see isolation.start)
 PAGE = resource.getpagesize()
 REHEARSALS = 20
 STREAMS = (1, 2, program.ANSWERS)
-POOL, POOL_HEADER = 16384, 48
+POOL, POOL_HEADER = 16 << 10, 48  # bytes
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
 # handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
 # page tables of all memory and the mappings of every library.
@@ -106,6 +107,7 @@ class Server:
         self.pace = min(_yardstick() for _ in range(5))
         self.scratch = memoryview(bytearray(SCRATCH))
         self.header = bytearray(4)
+        self.filling: list[Any] = []
         self.idle = 0.0  # wall time that a program waited for the judge, which is not its own
 
     def serve(self) -> None:
@@ -203,9 +205,7 @@ class Server:
         self._write(view)
         _wipe(view)
 
-    def become_program(
-        self, answers: int, output: int, theirs: int, mode: int, request: memoryview
-    ) -> None:
+    def become_program(self, answers: int, output: int, theirs: int, mode: int, request: memoryview) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
         try:
             keep = program.LIVE
@@ -422,13 +422,13 @@ class Server:
         """
         used = 0.0
         status = 0
-        options = os.WNOHANG
+        options = os.WNOHANG | WALL_CHILDREN
         try:
             while True:
                 ended, code, usage = os.wait4(-1, options)
                 if not ended:
                     self.kill_all(pid)
-                    options = 0  # the kill may take a moment
+                    options = WALL_CHILDREN  # the kill may take a moment
                     continue
                 used += usage.ru_utime + usage.ru_stime
                 if ended == pid:
@@ -562,11 +562,15 @@ def _wipe(buffer: bytearray | memoryview) -> None:
     buffer[:] = bytes(len(buffer))
 
 
-def _compact() -> list[Any]:
-    """Fill the gaps in memory, so that what a program allocates lies together and not on old pages."""
+def compact() -> list[Any]:
+    """Objects that fill the gaps in the interpreter's memory, so that what a program allocates lies together.
+
+    CPython keeps a pool per size, of 512 bytes at most; the first object of a new pool shows that the others
+    are full. (`Objects/obmalloc.c`; with pools of another kind, this fills a little memory to no effect.)
+    """
     filling: list[Any] = []
     for size in range(16, 513, 16):
-        for number in range(20_000):
+        for number in range(POOL // size * 4):
             item = object() if size == 16 else float(number) if size == 32 else bytes(size - 33)
             filling.append(item)
             if id(item) % POOL == POOL_HEADER:
@@ -595,7 +599,7 @@ def main() -> None:
     server = Server(settings)
     rehearse()
     gc.collect()
-    filling = _compact()
+    server.filling = compact()
     gc.disable()
     gc.freeze()
     gc.set_threshold(5000, 10, 10)  # of the programs, which switch it on again
