@@ -123,11 +123,12 @@ FORKED = {
     "bare fork and wait": (["-I", "-S"], []),
     "fork of what ilf forks": (["-I", "-S"], [*PREIMPORT.split(), "resource", "select", "struct"]),
     "fork of an ordinary python3": ([], []),
+    "fork with random and threading": ([], ["random", "threading"]),
 }
 """What is forked, ended at once and waited for: interpreter options, and modules.
 
-A small interpreter; one with the modules that the verifier's server has loaded, which is the nearer limit; and one
-as it starts for a user, with `site` and what the installed packages' .pth files load.
+A small interpreter; one with the modules that the verifier's server has loaded, which is the nearer limit; one as
+it starts for a user; and one with the after-fork handlers that whatever uses `multiprocessing` has, as peers do.
 """
 
 
