@@ -328,9 +328,18 @@ CHEATING = [
     ("returns the exception", "failed", "def f(x): return AssertionError()\n"),
 ]  # fmt: skip
 
+# clone(2) with flags alone, which need not ask for a signal at the child's end; 0x8000 is CLONE_PARENT.
+CLONE = (
+    "import ctypes, os, time\nnumber = 56 if os.uname().machine == 'x86_64' else 220\n"
+    "def clone(flags): return ctypes.CDLL(None).syscall(number, flags, 0, 0, 0, 0)\n"
+)
 POISON = [
     ("leaves a daemon", "passed",
      "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        while True: time.sleep(1)\n    os._exit(0)\n" + PASS),
+    ("leaves a child of the server's that ends without a signal", "passed",
+     CLONE + "if clone(0) == 0:\n    if clone(0x8000) == 0:\n        while True: time.sleep(1)\n    os._exit(0)\ntime.sleep(0.05)\n" + PASS),
+    ("leaves a brother", "passed",
+     CLONE + "if clone(0x8000) == 0:\n    if clone(0x8000) == 0:\n        while True: time.sleep(1)\n    while True: time.sleep(1)\n" + PASS),
     ("leaves many daemons", "passed",
      "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        os.setsid()\n        while True: time.sleep(1)\n" + PASS),
     ("leaves a daemon that ignores signals", "passed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import compileall
 import contextlib
 import functools
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +138,7 @@ def jail_command(role: Role, how: str, binds: list[str], settings: dict[str, Any
     parents -= {parent for parent in parents if _inside_bind(parent, [*system, *binds])}
     for parent in sorted(map(str, parents)):
         command += ["--perms", "0755", "--dir", parent]
-    command += [*system, "--ro-bind", str(INSIDE), "/ilf/inside", *binds]
+    command += [*system, "--ro-bind", str(_compiled()), "/ilf/inside", *binds]
     command += ["--remount-ro", "/", "--chdir", "/"]
     code = "from inside.setup import main; main()"
     return [*command, "--", _python(), *FLAGS, "-c", code, json.dumps(settings)]
@@ -180,7 +182,6 @@ def start(
         numpy: load numpy before forking.
         folder: working folder where there is no jail.
     """
-    _compile_inside()
     memory = limits.memory_mb << 20
     space = BASE_MEMORY + memory + (NUMPY_MEMORY if numpy else 0)
     rlimits = {"CORE": 0, "FSIZE": max(limits.file_mb << 20, MAX_ANSWER + 4096)}
@@ -238,7 +239,7 @@ def start(
     }
     variables = environment(hash_seed)
     if how is None:
-        variables["PYTHONPATH"] = str(INSIDE.parent)
+        variables["PYTHONPATH"] = str(_compiled().parent)
         code = "from inside.setup import main; main()"
         command = [_python(), *FLAGS, "-c", code, json.dumps(settings)]
     else:
@@ -270,11 +271,26 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @functools.cache
-def _compile_inside() -> None:
-    """What runs inside is compiled once, not by every process that starts: they can write nowhere."""
-    if not sys.dont_write_bytecode:
-        with contextlib.suppress(OSError):
-            compileall.compile_dir(INSIDE, quiet=2)
+def _compiled() -> Path:
+    """The folder `inside`, compiled once and not by every process that starts: they can write nowhere.
+
+    Where its own place takes no compiled files, a copy in the temporary folder. The server above all must
+    find them: what is left of compiling in its memory, every fork would copy.
+    """
+    if not sys.dont_write_bytecode and compileall.compile_dir(INSIDE, quiet=2):
+        return INSIDE
+    folder = Path(tempfile.mkdtemp(prefix="ilf-inside-"))
+    atexit.register(_remove, folder, os.getpid())
+    folder.chmod(0o755)
+    copy = folder / INSIDE.name
+    shutil.copytree(INSIDE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(copy, quiet=2)
+    return copy
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.lru_cache(maxsize=1)
@@ -292,7 +308,7 @@ def _try(how: str) -> str:
         try:
             ours.settimeout(30)
             code = "def f():\n import hashlib\n return 7"
-            request = b"b" + marshal.dumps((code, None, None, [["f", [], {}]]), 2)
+            request = marshal.dumps((code, None, None, [["f", [], {}]]), 2) + b"b"
             ours.sendall(len(request).to_bytes(4, "little") + request)
             reply = ours.recv(65536)
             if b'{"v":7}' in reply:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import json
 import os
 import selectors
 import shutil
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilf.errors import SandboxFailure
+from ilf.sandbox.inside import codec
 from ilf.sandbox.isolation import Isolation, end, start
 from ilf.sandbox.limits import Limits
 
@@ -98,18 +98,17 @@ class Worker:
                 self._send({"op": "server", "server": server})
                 socket.send_fds(self.socket, [b"F"], [ours.fileno()])
             self.servers.add(server)
-        if job.task is not None:
-            key = job.message["key"]
-            if key not in self.tasks:
-                self._send({"op": "task", "key": key, "task": job.task})
-                self.tasks.add(key)
+        message = {**job.message, "op": "run", "id": job.number, "server": server, "attempts": job.attempts}
+        if job.task is not None and message["key"] not in self.tasks:
+            message["task"] = job.task
+            self.tasks.add(message["key"])
         if not self.jobs:
             self.progress = time.monotonic()
         self.jobs.append(job)
-        self._send({**job.message, "op": "run", "id": job.number, "server": server, "attempts": job.attempts})
+        self._send(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode("ascii")
+        data = codec.dumps(message)
         self.socket.sendall(len(data).to_bytes(4, "little") + data)
 
     def receive(self) -> dict[str, Any]:
@@ -117,7 +116,7 @@ class Worker:
         size = int.from_bytes(self._exactly(4), "little")
         if size > LONGEST_MESSAGE:
             raise ValueError("a message of impossible length")
-        message = json.loads(self._exactly(size))
+        message = codec.loads(self._exactly(size))
         if type(message) is not dict:
             raise ValueError("not a message")
         self.progress = time.monotonic()

@@ -16,7 +16,6 @@ import sys
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from . import codec
 from .program import MAX_ANSWER
 
 COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"
@@ -47,13 +46,16 @@ LEAVES = frozenset({ast.Constant, ast.Load, str, int, type(None), *OPERATORS, as
 class Source:
     """A piece of test code: its tree, and the names that it uses, binds and calls."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, statement: ast.stmt | None = None) -> None:
+        """`statement`: what the text is, if that has been found out already, but for its place."""
         self.text = text
-        self.tree = ast.parse(text)
         self.used: set[str] = set()
         self.bound: set[str] = set()
         self.uncalled: set[str] = set()
-        self.question = question_of(text, self.tree)
+        self.question = None if statement is None else question_of(text, [statement])
+        if self.question is None:
+            self.tree = ast.parse(text)
+            self.question = question_of(text, self.tree.body)
         if self.question is not None:
             self.used.add(self.question.name)
             return
@@ -93,6 +95,18 @@ class Source:
             self.bound |= set(import_names(node))
 
 
+def sources(texts: list[str]) -> list[Source]:
+    """Each text as a source; parsed together where each is one line and one statement, as it mostly is."""
+    try:
+        body = ast.parse("\n".join(texts)).body
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        body = []
+    lines = [(node.lineno, node.end_lineno) for node in body]
+    if lines != [(number, number) for number in range(1, len(texts) + 1)]:
+        return [Source(text) for text in texts]
+    return [Source(text, statement) for text, statement in zip(texts, body, strict=True)]
+
+
 class Question(NamedTuple):
     """`assert name(literals) == literal`, as most tests are: nothing to compile, which is what costs most."""
 
@@ -116,9 +130,9 @@ class Question(NamedTuple):
             runner.fail()
 
 
-def question_of(text: str, tree: ast.Module) -> Question | None:
+def question_of(text: str, body: list[ast.stmt]) -> Question | None:
     """The test as a question, if it is one."""
-    match tree.body:
+    match body:
         case [ast.Assert(test=ast.Compare(left=left, ops=[operator], comparators=[right]), msg=None)]:
             pass
         case _:
@@ -132,14 +146,12 @@ def question_of(text: str, tree: ast.Module) -> Question | None:
         arguments = [ast.literal_eval(argument) for argument in call.args]
         keywords = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
         expected = ast.literal_eval(literal)
-        encoder = codec.Encoder()
-        words = {k: encoder.encode(v) for k, v in keywords.items()}
-        message = [call.func.id, encoder.items(arguments), words]
         packed = marshal.dumps((arguments, keywords))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, codec.CannotCross):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     if None in keywords:
         return None
+    message = [call.func.id, arguments, keywords]
     return Question(call.func.id, packed, OPERATORS[type(operator)], expected, reverse, message)
 
 
@@ -175,7 +187,7 @@ class Plan:
         self.class_under_test = _is_class(self.entry, prefix, reference)
         self.random = any("random" in text for text in (prefix, self.setup_source, *task["tests"]))
         setup = Source(self.setup_source)
-        tests = [Source(text) for text in task["tests"]]
+        tests = sources(task["tests"])
         used = setup.used.union(*(test.used for test in tests))
         bound = setup.bound.union(*(test.bound for test in tests))
         self.local: dict[str, Any] = {}
@@ -378,7 +390,7 @@ class _Conditional(Exception):
 
 
 def known_calls(tree: ast.Module, entries: frozenset[str]) -> list[Any] | None:
-    """The calls, encoded, that the test makes whatever the program answers; None where that is not known."""
+    """The calls that the test makes whatever the program answers; None where that is not known."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
         return None
     found: list[Any] = []
@@ -386,7 +398,7 @@ def known_calls(tree: ast.Module, entries: frozenset[str]) -> list[Any] | None:
         _walk(tree.body[0].test, entries, found, False)
         if tree.body[0].msg is not None:
             _walk(tree.body[0].msg, entries, found, True)
-    except (_Conditional, ValueError, TypeError, SyntaxError, codec.CannotCross, RecursionError):
+    except (_Conditional, ValueError, TypeError, SyntaxError, RecursionError):
         return None
     return found
 
@@ -400,8 +412,8 @@ def _walk(node: ast.AST, entries: frozenset[str], found: list[Any], conditional:
         kwargs = {word.arg or "": ast.literal_eval(word.value) for word in node.keywords}
         if "" in kwargs:
             raise _Conditional
-        encoder = codec.Encoder()
-        found.append([node.func.id, encoder.items(args), {k: encoder.encode(v) for k, v in kwargs.items()}])
+        marshal.dumps((args, kwargs))
+        found.append([node.func.id, args, kwargs])
         return
     if type(node) in LEAVES:
         return

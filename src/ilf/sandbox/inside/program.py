@@ -14,19 +14,20 @@ import marshal
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from operator import is_
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, no_type_check
 
 from . import codec
-from .codec import CannotCross, Decoder, Encoder, containers
+from .codec import SAFE_INT, SCALARS, CannotCross, Decoder, Encoder, containers
 
 ANSWERS = 3  # file descriptor of the file that takes the answers of calls sent along with the program
 LIVE = 4  # file descriptor of the socket on which further calls come, where there are any
 NAME = "solution"  # the module the program runs as
 FILE = "program.py"
 MAX_ANSWER = 8 << 20
-LOADED: dict[str, Any] = {"v": None}
+LOADED = b'{"v":null}'
 
 EXCEPTIONS = frozenset(
     name
@@ -42,21 +43,22 @@ class NeedsLive(Exception):
 class Program:
     """The program's module, the objects the judge holds handles of, and the calls."""
 
-    def __init__(self, live: bool, class_under_test: str | None = None) -> None:
-        self.live = live
-        self.class_under_test = class_under_test
+    def __init__(self) -> None:
+        self.live = False
+        self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
         sys.modules[NAME] = self.module
 
-    def load(self, source: str | CodeType) -> dict[str, Any]:
-        """Run the module's body, compiled or not."""
+    def load(self, source: str | CodeType) -> bytes | None:
+        """Run the module's body, compiled or not; what it raised, if it did, as an answer."""
         try:
-            code = compile(source, FILE, "exec", dont_inherit=True) if isinstance(source, str) else source
-            exec(code, self.module.__dict__)
+            if type(source) is str:
+                source = compile(source, FILE, "exec", dont_inherit=True)
+            exec(source, self.module.__dict__)
         except BaseException as error:
-            return {"x": describe(error)}
-        return LOADED
+            return codec.dumps({"x": describe(error)})
+        return None
 
     def handle(self, value: Any) -> Any:
         """A number under which the judge can use `value` later."""
@@ -81,26 +83,48 @@ class Program:
         value = self.objects[path[0]]
         return getattr(value, path[1]) if len(path) > 1 else value
 
-    def call(self, path: Any, arguments: Any, keywords: Any) -> bytes:
-        """Call and answer."""
-        encoder = _Encoder(self)
+    def call(self, path: Any, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+        """Call and answer.
+
+        Most take numbers and text only, or give them back: then nothing is looked at twice. In a fork each
+        function and object that is used for the first time is a page or two to copy.
+        """
         try:
-            decoder = _Decoder(self)
-            args = decoder.items(arguments)
-            kwargs = {key: decoder.decode(value) for key, value in keywords.items()} if keywords else {}
-            boxes = containers([args, list(kwargs.values())] if kwargs else args)
-            if boxes:
+            boxes: list[Any] = []
+            if kwargs or not SCALARS.issuperset(map(type, args)):
+                boxes = containers([args, list(kwargs.values())] if kwargs else args)
                 before = [_copy(box) for box in boxes]
-                encoder.refs = {id(box): number for number, box in enumerate(boxes)}
             try:
-                answer: dict[str, Any] = {"v": self.target(path)(*args, **kwargs)}
+                namespace = self.module.__dict__
+                function = namespace[path] if type(path) is str and path in namespace else self.target(path)
+                value = function(*args, **kwargs)
+                answer: dict[str, Any] = {"v": value}
             except BaseException as error:
+                value = self  # anything but plain
                 answer = {"x": describe(error, self)}
+            refs: dict[int, int] = {}
+            changed = None
             if boxes:
-                changed = [n for n, box in enumerate(boxes) if _changed(box, before[n])]
-                if changed:
-                    return self.encoded(encoder, answer, [(n, boxes[n]) for n in changed])
-            return self.encoded(encoder, answer, None)
+                refs = {id(box): number for number, box in enumerate(boxes)}
+                changed = [(n, box) for n, box in enumerate(boxes) if _changed(box, before[n])] or None
+            if changed is None:
+                kind = type(value)
+                if kind is list:
+                    # A copy, as of other values: one too large for it is too large, and not merely slow.
+                    answer["v"] = found = list(value)
+                    plain = id(value) not in refs and SCALARS.issuperset(map(type, found))
+                    if not plain:
+                        answer["v"] = value
+                else:
+                    plain = -SAFE_INT < value < SAFE_INT if kind is int else kind in SCALARS
+                if plain:
+                    try:
+                        line = codec.dumps(answer)
+                        if len(line) <= MAX_ANSWER:
+                            return line
+                    except ValueError:
+                        pass  # an int of more digits than Python writes
+            return self.encoded(_Encoder(self, refs), answer, changed)
         except NeedsLive:
             raise
         except BaseException as error:
@@ -127,7 +151,7 @@ class Program:
             try:
                 line = build()
             except ValueError:
-                encoder.plain = codec.SCALARS - {int}
+                encoder.plain = SCALARS - {int}
                 line = build()
         except CannotCross as error:
             return codec.dumps({"c": str(error)})
@@ -141,8 +165,8 @@ class Program:
 
 
 class _Encoder(Encoder):
-    def __init__(self, program: Program) -> None:
-        super().__init__()
+    def __init__(self, program: Program, refs: dict[int, int] | None = None) -> None:
+        super().__init__(refs)
         self.program = program
 
     def other(self, value: Any) -> Any:
@@ -287,10 +311,15 @@ def _serve_until_result(program: Program) -> Any:
 def live_answer(program: Program, message: dict[str, Any]) -> bytes:
     """Do what the judge asks (a call, an attribute, an operator, the next item …) and answer."""
     operation = message["op"]
-    if operation == "call":
-        return program.call(message["on"], message["args"], message["kw"])
     encoder = _Encoder(program)
     decoder = _Decoder(program)
+    if operation == "call":
+        try:
+            args = decoder.items(message["args"])
+            kwargs = {key: decoder.decode(value) for key, value in message["kw"].items()}
+        except BaseException as error:
+            return codec.dumps({"c": _short(error)})
+        return program.call(message["on"], args, kwargs)
     answer: dict[str, Any]
     try:
         if operation == "name":
@@ -398,7 +427,9 @@ OPERATIONS = _operations()
 BATCH, LIVE_CALLS, SHARED, EXPRESSION = b"blse"
 
 
-def run(mode: int, request: memoryview) -> None:
+def run(
+    mode: int, request: memoryview, answers: int = ANSWERS, leave: Callable[[int], object] = os._exit
+) -> None:
     """Run one program to its end. Never returns: the process ends here.
 
     Args:
@@ -406,6 +437,8 @@ def run(mode: int, request: memoryview) -> None:
             `e` an expression to evaluate.
         request: marshal of (source, or the program compiled; random seed or None; the entry point where it
             is a class; what the mode needs).
+        answers: descriptor that takes the answers.
+        leave: ends the process.
     """
     status = 0
     try:
@@ -416,68 +449,75 @@ def run(mode: int, request: memoryview) -> None:
 
             random.seed(seed or 0)
         live = mode == LIVE_CALLS
-        program = Program(live, kind)
-        loaded = program.load(source)
-        _send(LIVE if live else ANSWERS, codec.dumps(loaded), live)
-        if "x" not in loaded:
-            if mode == BATCH:
-                for path, args, kwargs in rest:
-                    _send(ANSWERS, program.call(path, args, kwargs), False)
-            elif live:
-                while True:
-                    _send(LIVE, live_answer(program, _receive()), True)
-            elif mode == SHARED:
-                _shared(program, rest)
-            elif mode == EXPRESSION:
-                _evaluate(program, rest)
+        program = PROGRAM
+        program.live, program.class_under_test = live, kind
+        raised = program.load(source)
+        _send(LIVE if live else answers, raised or LOADED, live)
+        if raised is not None:
+            pass
+        elif mode == BATCH:
+            for path, args, kwargs in rest:
+                _send(answers, program.call(path, args, kwargs), False)
+        elif live:
+            while True:
+                _send(LIVE, live_answer(program, _receive()), True)
+        elif mode == SHARED:
+            _shared(program, rest)
+        elif mode == EXPRESSION:
+            _evaluate(program, rest)
     except NeedsLive:
-        _send(ANSWERS, b'{"live":1}', False)
+        _send(answers, b'{"live":1}', False)
     except BaseException as error:
         status = 1
         with contextlib.suppress(BaseException):
-            _send(ANSWERS, codec.dumps({"c": _short(error)}), False)
+            _send(answers, codec.dumps({"c": _short(error)}), False)
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
-        os._exit(status)
+        leave(status)
 
 
-REHEARSAL = """
-import math
-LIMIT = 10
-def f(xs, k=1):
-    seen, out = {}, []
-    for i, x in enumerate(xs):
-        if x not in seen and len(out) < LIMIT:
-            seen[x] = i
-            out.append(str(x).strip())
-    return [tuple(sorted(out)), max(k, 2) + sum(range(3)), ' '.join(out), set(), {1: 2.0}, None, True]
-def g(x):
-    while x > 1: x = x // 2 if x % 2 == 0 else 3 * x + 1
-    return int(x)
-"""
+PROGRAM = Program()
+"""Made beforehand, once: each program's process has its own copy."""
 
 
-def rehearse() -> None:
-    """Run a harmless program as `run` would, in the server, before the first fork.
+@no_type_check
+def _rehearsal():
+    global f, g, math
+    import math
 
-    The interpreter writes into its code and caches as it warms up; in a fork each page it writes is a fault.
-    """
-    code = marshal.dumps(
-        (compile(REHEARSAL, FILE, "exec", dont_inherit=True), None, None, [["f", [[3, 1, 3]], {}]])
+    def f(xs, k=1):
+        seen, out = {}, []
+        for i, x in enumerate(xs):
+            if x not in seen and len(out) < 10:
+                seen[x] = i
+                out.append(str(x).strip())
+        return [tuple(sorted(out)), max(k, 2) + sum(range(3)), " ".join(out), set(), {1: 2.0}, None, True]
+
+    def g(x):
+        while x > 1:
+            x = x // 2 if x % 2 == 0 else 3 * x + 1
+        return int(x)
+
+
+# A function's code, not text: what is left of compiling in the server's memory, every fork would copy.
+REHEARSAL = marshal.dumps(
+    (
+        _rehearsal.__code__, None, None,
+        [["f", [[3, 1, 3]], {}], ["g", [6], {}], ["f", [["a", "b"], 2], {}]],
     )
-    before = sys.path[:]
-    nowhere = os.open("/dev/null", os.O_WRONLY)
-    for _ in range(20):
-        source, _, kind, calls = marshal.loads(memoryview(bytearray(code)))
-        program = Program(False, kind)
-        _send(nowhere, codec.dumps(program.load(source)), False)
-        for path, args, kwargs in [*calls, ["g", [6], {}], ["f", [["a", "b"], 2], {}]]:
-            _send(nowhere, program.call(path, args, kwargs), False)
-        sys.stdout.flush()
-    os.close(nowhere)
-    sys.modules.pop(NAME, None)
-    sys.path[:] = before
+)  # fmt: skip
+
+
+def rehearse(nowhere: int) -> None:
+    """Run a harmless program, its answers going to the descriptor `nowhere`."""
+    run(BATCH, memoryview(bytearray(REHEARSAL)), nowhere, int)
+
+
+def settle() -> None:
+    """Forget the rehearsals."""
+    gc.disable()
+    PROGRAM.__init__()  # type: ignore[misc]
 
 
 def _shared(program: Program, sources: list[str]) -> None:

@@ -4,8 +4,11 @@ It is process 1 of the jail's own pid namespace: signals from programs do not re
 children, and one `kill(-1)` ends everything a program left. It reads no program output and decides nothing;
 it measures, limits, cleans, and passes bytes on.
 
-Frames to the server: length (4 bytes), mode letter, request (`program.run` reads it). Frames from it: length,
-then `D` and a report, or `M` and a live answer.
+Frames to the server: length (4 bytes), request (`program.run` reads it), mode letter; in a conversation `C`
+and a message, or `E` for its end. Frames from it: length, then `D` and a report, or `M` and a live answer.
+
+In a fork, and in the server after one, the first write to each page is a fault that copies it; every object
+that is used is written to. So what is done here for every program is done with few objects.
 """
 
 from __future__ import annotations
@@ -26,14 +29,18 @@ from typing import Any
 
 from . import program
 
-REPORT = struct.Struct(
-    "<iBddBI"
-)  # wait status, reason, CPU and wall seconds, contended, length of the answers
+# `D`, wait status, reason, CPU and wall seconds, contended, length of the answers; answers and output follow.
+REPORT = struct.Struct("<ciBddBI")
+FRAMED_REPORT = struct.Struct("<IciBddBI")
 FINISHED, CPU, WALL, MEMORY, PROCESSES = range(5)
 LIVE_MODE = ord("l")
+WALL_CHILDREN = 0x40000000  # __WALL of wait(2): children of every kind, however they were made
 SCRATCH = 256 << 10
 DESCRIPTORS = 256  # more than the server ever has open (RLIMIT_NOFILE, see isolation.start)
 PAGE = resource.getpagesize()
+REHEARSALS = 20
+STREAMS = (1, 2, program.ANSWERS)
+POOL, POOL_HEADER = 16 << 10, 48  # bytes
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
 # handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
 # page tables of all memory and the mappings of every library.
@@ -88,15 +95,20 @@ class Server:
         self.memory: int = settings["memory_bytes"]
         self.tmp: str = settings["tmp"]
         self.processes: int = settings["processes"]
-        self.files: int = settings["open_files"]
-        self.cpu_limit = math.ceil(self.cpu) + 1
+        self.files = (settings["open_files"], settings["open_files"])
+        self.answer_bytes: int = settings["answer_bytes"]
+        self.output_bytes: int = settings["output_bytes"]
+        seconds = math.ceil(self.cpu) + 1
+        self.cpu_limit = (seconds, seconds + 1)
         self.poll = select.poll()
         self.own_pages = 0
         self.baseline: tuple[Any, ...] = ()
         self.contended = False
         self.pace = min(_yardstick() for _ in range(5))
-        self.scratch = bytearray(SCRATCH)
+        self.scratch = memoryview(bytearray(SCRATCH))
         self.header = bytearray(4)
+        self.filling: list[Any] = []
+        self.idle = 0.0  # wall time that a program waited for the judge, which is not its own
 
     def serve(self) -> None:
         """Answer requests until the judge is gone."""
@@ -104,57 +116,63 @@ class Server:
         os.utime(self.tmp, (0, 0))
         self.baseline = self._traces()
         while True:
-            request, size = self._read()
-            self.one(request, size)
+            self.one(self._read())
 
-    def _read(self) -> tuple[bytearray, int]:
-        """A message of the judge's, in the scratch buffer if it fits; and its length."""
-        self._fill(memoryview(self.header))
-        size = int.from_bytes(self.header, "little")
-        buffer = self._buffer(size)
-        self._fill(memoryview(buffer)[:size])
-        return buffer, size
+    def _read(self) -> memoryview:
+        """A message of the judge's, in the scratch buffer if it fits."""
+        self._fill(self.header)
+        message = self._buffer(int.from_bytes(self.header, "little"))
+        self._fill(message)
+        return message
 
-    def _fill(self, view: memoryview) -> None:
-        while view:
-            count = os.readv(self.judge, [view])
-            if not count:
+    def _fill(self, buffer: bytearray | memoryview) -> None:
+        size = len(buffer)
+        count = os.readv(self.judge, [buffer])
+        while count < size:
+            more = os.readv(self.judge, [memoryview(buffer)[count:]])
+            if not more:
                 os._exit(0)
-            view = view[count:]
+            count += more
 
-    def _buffer(self, size: int) -> bytearray:
-        return self.scratch if size <= len(self.scratch) else bytearray(size)
+    def _buffer(self, size: int) -> memoryview:
+        return self.scratch[:size] if size <= SCRATCH else memoryview(bytearray(size))
 
     def _write(self, view: memoryview) -> None:
-        while view:
-            view = view[os.write(self.judge, view) :]
+        count = os.write(self.judge, view)
+        while count < len(view):
+            count += os.write(self.judge, view[count:])
 
     def _store(self, name: str) -> int:
         if self.isolated:
             return os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=self.settings[name])
         return os.memfd_create(name)
 
-    def one(self, request: bytearray, size: int) -> None:
+    def one(self, request: memoryview) -> None:
         """Run one program, report, and leave no trace of it."""
         self.contended = False
         answers, output = self._store("answers"), self._store("output")
         ours = theirs = -1
-        mode = request[0]
+        mode = request[-1]
         if mode == LIVE_MODE:
-            import socket
+            import _socket  # not `socket`, whose modules every later fork would copy
 
-            pair = socket.socketpair()
+            pair = _socket.socketpair()
             ours, theirs = pair[0].detach(), pair[1].detach()
             os.set_blocking(ours, False)
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            self.become_program(answers, output, ours, theirs, mode, memoryview(request)[1:size])
+            self.become_program(answers, output, theirs, mode, request)
         if theirs >= 0:
             os.close(theirs)
         watch = os.pidfd_open(pid)
         try:
-            reason = self.wait(pid, watch, ours, started)
+            self.idle = 0.0
+            if ours >= 0:
+                reason = self.converse(pid, watch, ours, started)
+                self.kill_all(pid)
+            else:
+                reason = self.wait(pid, watch, started)
             status, used = self.clean(pid)
         finally:
             os.close(watch)
@@ -165,7 +183,7 @@ class Server:
             used > self.cpu or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
         ):
             reason = CPU
-        _wipe(request, size)
+        _wipe(request)
         self._report(answers, output, status, reason, used, wall)
         os.close(answers)
         os.close(output)
@@ -174,58 +192,58 @@ class Server:
 
     def _report(self, answers: int, output: int, status: int, reason: int, used: float, wall: float) -> None:
         """Send the judge how the program ended and what it left, without keeping any of it."""
-        said = min(os.fstat(answers).st_size, self.settings["answer_bytes"])
-        printed = min(os.fstat(output).st_size, self.settings["output_bytes"])
-        start = 5 + REPORT.size
+        said = min(os.lseek(answers, 0, os.SEEK_END), self.answer_bytes)
+        printed = min(os.lseek(output, 0, os.SEEK_END), self.output_bytes)
+        start = FRAMED_REPORT.size
         size = start + said + printed
-        buffer = self._buffer(size)
-        view = memoryview(buffer)
-        buffer[:4] = (size - 4).to_bytes(4, "little")
-        buffer[4] = ord("D")
-        REPORT.pack_into(buffer, 5, status, reason, used, wall, self.contended, said)
-        _pread(answers, view[start : start + said])
-        _pread(output, view[start + said : size])
-        self._write(view[:size])
-        _wipe(buffer, size)
+        view = self._buffer(size)
+        FRAMED_REPORT.pack_into(view, 0, size - 4, b"D", status, reason, used, wall, self.contended, said)
+        if said:
+            _pread(answers, view[start : start + said])
+        if printed:
+            _pread(output, view[start + said :])
+        self._write(view)
+        _wipe(view)
 
-    def become_program(
-        self, answers: int, output: int, ours: int, theirs: int, mode: int, request: memoryview
-    ) -> None:
+    def become_program(self, answers: int, output: int, theirs: int, mode: int, request: memoryview) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
         try:
+            keep = program.LIVE
             if theirs >= 0:
                 theirs = os.dup2(theirs, 60)
                 answers = os.dup2(answers, 61)
                 output = os.dup2(output, 62)
                 os.dup2(theirs, program.LIVE)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.dup2(answers, program.ANSWERS)
-            os.closerange(program.LIVE + (theirs >= 0), DESCRIPTORS)
-            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_limit, self.cpu_limit + 1))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
-            if self.uid is not None:
-                os.setgroups([])
-                os.setresgid(self.uid, self.uid, self.uid)
-                os.setresuid(self.uid, self.uid, self.uid)
+                keep += 1
+            confine(answers, output, STREAMS, keep, self.cpu_limit, self.files, self.uid)
             if not self.isolated:
                 os.setsid()
         except BaseException:
             os._exit(99)
         program.run(mode, request)
 
-    def wait(self, pid: int, watch: int, live: int, started: float) -> int:
-        """Wait for the program to end, passing live messages on; the limit that it broke, if any.
+    def wait(self, pid: int, watch: int, started: float) -> int:
+        """Wait for the program's own process to end; the limit that it broke, if any: then all are killed."""
+        tick = min(0.1, self.cpu, self.wall) + 0.001
+        try:
+            while not select.select([watch], [], [], tick)[0]:
+                self._check(pid, started)
+                tick = 0.05
+        except Broken as broken:
+            self.kill_all(pid)
+            return int(broken.args[0])
+        return FINISHED
+
+    def converse(self, pid: int, watch: int, live: int, started: float) -> int:
+        """Pass live messages on until the program ends, or need not go on; the limit that it broke, if any.
 
         What it said before it ended is passed on too: else the verdict would depend on who is quicker.
         """
         poll = self.poll
         poll.register(watch, select.POLLIN)
-        self.idle = 0.0  # wall time spent waiting for the judge, which is not the program's
+        poll.register(live, select.POLLIN)
         tick = min(0.1, self.cpu, self.wall)
-        if live >= 0:
-            poll.register(live, select.POLLIN)
-        listening = live >= 0
+        listening = True
         ended = False
         try:
             while True:
@@ -250,14 +268,14 @@ class Server:
                         continue
                     self._check(pid, started)
                     self._write(memoryview(message))
-                    _wipe(message, len(message))
+                    _wipe(message)
                     before = time.monotonic()
-                    answer, size = self._read()
+                    answer = self._read()
                     self.idle += time.monotonic() - before
                     if answer[0] != ord("C"):
                         return FINISHED
-                    self._tell(pid, watch, live, started, memoryview(answer)[1:size])
-                    _wipe(answer, size)
+                    self._tell(pid, watch, live, started, answer[1:])
+                    _wipe(answer)
         except Broken as broken:
             return int(broken.args[0])
         finally:
@@ -397,32 +415,34 @@ class Server:
         return slow or self._queued(pid) > 0.02 * wall
 
     def clean(self, pid: int) -> tuple[int, float]:
-        """End every process of the program; its wait status and the CPU seconds of all of them."""
+        """End every process of the program; its wait status and the CPU seconds of all of them.
+
+        A process whose parent has ended becomes the server's child. So where the server has no child left,
+        nobody is left: `kill(-1)`, which looks at every process of the machine, is for the others.
+        """
         used = 0.0
         status = 0
-        found = False
-        while True:
-            self.kill_all(pid)
-            try:
-                while True:
-                    # The first round may have to wait for the kill to take effect, so it blocks.
-                    ended, code, usage = os.wait4(-1, 0)
-                    used += usage.ru_utime + usage.ru_stime
-                    if ended == pid:
-                        status, found = code, True
-            except ChildProcessError:
-                break
-        return (status if found else 0), used
+        options = os.WNOHANG | WALL_CHILDREN
+        try:
+            while True:
+                ended, code, usage = os.wait4(-1, options)
+                if not ended:
+                    self.kill_all(pid)
+                    options = WALL_CHILDREN  # the kill may take a moment
+                    continue
+                used += usage.ru_utime + usage.ru_stime
+                if ended == pid:
+                    status = code
+        except ChildProcessError:
+            return status, used
 
     def kill_all(self, pid: int) -> None:
         """SIGKILL to everything but the server."""
-        if self.isolated:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(-1, signal.SIGKILL)
-            return
-        left = [pid, *self._children(os.getpid())]
-        for parent in left:
-            left += self._children(parent)
+        left = [-1]
+        if not self.isolated:
+            left = [pid, *self._children(os.getpid())]
+            for parent in left:
+                left += self._children(parent)
         for number in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
@@ -462,6 +482,36 @@ class Server:
         """The folder belongs to the program's user again."""
         if self.uid is not None and os.stat(self.tmp).st_uid != self.uid:
             raise OSError("the folder changed hands")
+
+
+def confine(
+    answers: int, output: int, streams: Any, keep: int, cpu: Any, files: Any, uid: int | None
+) -> None:
+    """Give this process its streams, no other descriptor from `keep` on, its limits, and its user id."""
+    out, error, channel = streams
+    os.dup2(output, out)
+    os.dup2(output, error)
+    os.dup2(answers, channel)
+    os.closerange(keep, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_CPU, cpu)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    if uid is not None:
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+
+
+def rehearse() -> None:
+    """Do in the server, to no effect, what every program's process does first: then its code is specialised.
+
+    The interpreter writes into its code and caches as it warms up; in a fork each page it writes is a fault.
+    """
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    cpu, files = map(resource.getrlimit, (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE))
+    for _ in range(REHEARSALS):
+        confine(nowhere, nowhere, (nowhere,) * 3, DESCRIPTORS, cpu, files, -1)
+        program.rehearse(nowhere)
+    os.close(nowhere)
+    program.settle()
 
 
 def _yardstick() -> float:
@@ -508,8 +558,24 @@ def _pread(descriptor: int, view: memoryview) -> None:
         view = view[count:]
 
 
-def _wipe(buffer: bytearray, size: int) -> None:
-    memoryview(buffer)[:size] = bytes(size)
+def _wipe(buffer: bytearray | memoryview) -> None:
+    buffer[:] = bytes(len(buffer))
+
+
+def compact() -> list[Any]:
+    """Objects that fill the gaps in the interpreter's memory, so that what a program allocates lies together.
+
+    CPython keeps a pool per size, of 512 bytes at most; the first object of a new pool shows that the others
+    are full. (`Objects/obmalloc.c`; with pools of another kind, this fills a little memory to no effect.)
+    """
+    filling: list[Any] = []
+    for size in range(16, 513, 16):
+        for number in range(POOL // size * 4):
+            item = object() if size == 16 else float(number) if size == 32 else bytes(size - 33)
+            filling.append(item)
+            if id(item) % POOL == POOL_HEADER:
+                break
+    return filling
 
 
 def main() -> None:
@@ -531,8 +597,9 @@ def main() -> None:
     sys.argv = [program.FILE]
     sys.path[:] = settings["path"]
     server = Server(settings)
-    program.rehearse()
+    rehearse()
     gc.collect()
+    server.filling = compact()
     gc.disable()
     gc.freeze()
     gc.set_threshold(5000, 10, 10)  # of the programs, which switch it on again

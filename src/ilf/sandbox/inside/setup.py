@@ -95,6 +95,7 @@ def main() -> None:
                 pass  # some containers forbid it; limits then go by process, not by tree
             if uid is not None:
                 os.chown("/tmp", uid, uid)
+                os.setgroups([])
         os.chdir("/tmp")
     else:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
