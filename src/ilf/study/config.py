@@ -80,8 +80,8 @@ class StudyConfig(_Section):
     """Best temperatures, transfer, KL and sweeps for every arm; false: for those of group `final` alone, and
     the others are measured on the test tasks at `report_at` only."""
     refining: Literal["all", "arms"] = "all"
-    """Which ways of refining are measured for Tables 2 and 3: all six (few-shot and fine-tuned πRefine, each with
-    its own, unrelated and no feedback), or only those that an arm needs."""
+    """Which ways of refining are measured for Tables 2 and 3: all six (few-shot and fine-tuned πRefine, each
+    with its own, unrelated and no feedback), or only those that an arm needs."""
     sizes: tuple[int, ...] = ()
     """Numbers of feedback items for the size curve; empty means a quarter, a half and all."""
     also: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Linear layers that add a pack's weight gradient to the sum while they compute it.
 
-autograd makes each pack's gradient as a tensor of its own and then adds it to the sum: for every pack as much new
-memory as the model has weights, written, read and given back. A matrix product can add to its result instead.
+autograd makes each pack's gradient as a tensor of its own and then adds it to the sum: for every pack as much
+new memory as the model has weights, written, read and given back. A matrix product can add to its result
+instead.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def _forward(layer: nn.Linear, inputs: Tensor) -> Tensor:
 def accumulate_in_place(model: nn.Module) -> None:
     """Let the trained linear layers of a float32 model on the CPU accumulate their gradients so.
 
-    The sums are those of autograd up to rounding. Where a graphics processor computes, or in bfloat16, nothing
-    is changed: there autograd's own additions cost little.
+    The sums are those of autograd up to rounding. Frozen layers, and weights of another type, stay as they
+    are.
     """
     for layer in model.modules():
         if type(layer) is nn.Linear and layer.weight.requires_grad and layer.weight.dtype == torch.float32:
