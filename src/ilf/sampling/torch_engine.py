@@ -3,8 +3,8 @@
 A prompt is computed once for its n samples, and so is every beginning that several of them share: samples
 that have said the same so far are one row of the batch, which forks where their draws differ. A sample leaves
 at its stop sequence and another takes its place; the vocabulary is projected only where a token is drawn; on
-the CPU the weights are packed for oneDNN's matrix products. Each sample has random numbers of its own, so what
-it says does not depend on what else is in the batch.
+the CPU the weights are packed for oneDNN's matrix products. Each sample has random numbers of its own, so
+what it says does not depend on what else is in the batch.
 
 A model whose attention cannot be replaced (the paper's CodeGen, say) is sampled by engine `transformers`.
 """
