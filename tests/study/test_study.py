@@ -367,7 +367,9 @@ def test_validation_ids_that_were_seen_are_refused(world):
         study(world, world.parent / "out", ['validation.ids="t1,t15"', *FEW[:1]])
 
 
-@pytest.mark.parametrize("name", ["study-starter", "study-mbpp", "study-paper"])
+@pytest.mark.parametrize(
+    "name", ["study-starter", "study-starter-seeds", "study-mbpp", "study-paper", "study-demo"]
+)
 def test_shipped_studies_load(name):
     settings = load_study(starter_path().parent / f"{name}.toml")
     assert settings.run.selection.strategy == "random" and "ilf" in {arm.name for arm in settings.declared()}
