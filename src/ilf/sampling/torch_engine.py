@@ -215,13 +215,13 @@ class _Work:
         tokens = self._draw(logits[len(new) :], [self.live[row] for row in rows])
         for row, said in zip(rows, tokens, strict=True):
             ended, going = _push(self.live.pop(row), said)
-            # Whoever says something else goes on in a copy, made while the row is still there.
-            first, *others = going or [None]
-            for token in others:
-                self.live[self.cache.fork(row, token)] = going[token]
-            if first is None:
+            if not going:
                 self.cache.remove(row)
             else:
+                # Whoever says something else goes on in a copy, made while the row is still there.
+                first, *others = going
+                for token in others:
+                    self.live[self.cache.fork(row, token)] = going[token]
                 row.token = first
                 self.live[row] = going[first]
             yield from map(self._ended, ended)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ilf.errors import ConfigError
 from ilf.records import Program, Task, Verdict
 from ilf.tasks import STARTER, load_tasks, source_hash
-from ilf.tasks.check import CONSTANTS, INPUT, MAX_EDIT, SHOWN, Verify, check_feedback
+from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify, check_feedback
 from ilf.tasks.check import audit as audit_tasks
 from ilf.tasks.check import check as check_tasks
 from ilf.terminal import console
@@ -175,7 +175,7 @@ def check(
         sound = len(items) - len(complaints)
         _print(
             f"{sound} of {len(items)} feedback items are sound: the wrong program fails, and the refinement, "
-            f"where there is one, passes and changes less than {MAX_EDIT:.0%}."
+            f"where there is one, passes and changes less than {recorded.MAX_EDIT:.0%}."
         )
     return 1 if checked.failing or complaints else 0
 
