@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from ilf.models import load_model, load_tokenizer  # noqa: E402
 from ilf.records import Example  # noqa: E402
 from ilf.training import loss  # noqa: E402
-from ilf.training.accumulate import accumulate_in_place  # noqa: E402
 from ilf.training.examples import check_examples  # noqa: E402
 from ilf.training.packing import Row, packs, padded_packs  # noqa: E402
 
@@ -83,22 +82,6 @@ def test_packs_give_the_plain_gradients(model: Any, rows: list[Row], budget: int
 @pytest.mark.parametrize("way", loss.WAYS[1:], ids=lambda way: way.name)
 def test_padded_rows_give_the_plain_gradients(model: Any, rows: list[Row], way: loss.Way) -> None:
     assert_same(ours(model, padded_packs(rows, 100, pad=0), way), plain(model, rows))
-
-
-@pytest.mark.parametrize("way", loss.WAYS, ids=lambda way: way.name)
-def test_gradients_added_in_place_are_the_plain_gradients(model: Any, rows: list[Row], way: loss.Way) -> None:
-    """Also with frozen layers, whose inputs' gradients are needed all the same, and with biases."""
-    frozen = next(m for m in model.modules() if type(m) is torch.nn.Linear)
-    frozen.weight.requires_grad_(False)
-    biased = [m for m in model.modules() if type(m) is torch.nn.Linear][3]
-    biased.bias = torch.nn.Parameter(torch.ones(biased.out_features))
-    expected = plain(model, rows)
-    accumulate_in_place(model)
-    if way.packed:
-        model.set_attn_implementation(loss.ATTENTION)
-    found = packs(rows, 64) if way.packed else padded_packs(rows, 100, pad=0)
-    assert len(found) > 2
-    assert_same(ours(model, found, way), expected)
 
 
 def test_recomputed_layers_give_the_same_gradients(model: Any, rows: list[Row]) -> None:

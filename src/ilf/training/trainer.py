@@ -27,7 +27,6 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import PrinterCallback
 
 from ilf.errors import MissingDependency, TrainingError
-from ilf.training.accumulate import accumulate_in_place
 from ilf.training.config import FinetuneConfig
 from ilf.training.loss import Way, pack_loss
 from ilf.training.packing import Pack, Row, packs, padded_packs
@@ -48,8 +47,7 @@ class PackTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self._steps, self._way, self._plan = steps, way, plan
         self._layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-        if plan.device == "cpu" and plan.precision == "float32":
-            accumulate_in_place(model)
+
         if self.args.world_size > 1:
             raise TrainingError("fine-tuning runs in one process on one device: start it without a launcher")
 
