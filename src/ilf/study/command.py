@@ -150,7 +150,7 @@ def _share(lab: Lab) -> Shared:
     shared.items = item_results(lab.apply, own, chosen)
     shared.teaching = item_results(lab.teach, [])
     if lab.has_weights:
-        shared.perplexity = perplexities(lab, own)
+        shared.perplexity = perplexities(lab)
     else:
         shared.reasons["perplexity"] = "this engine gives no log-probabilities of given texts"
     wanted = {arm.refining.feedback for arm in lab.study.declared() if arm.refining is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,19 +268,20 @@ def zero_shot(lab: Lab) -> dict[str, Evaluation]:
     return found
 
 
-def perplexities(lab: Lab, refinements: Iterable[Refinement]) -> dict[str, list[float]]:
-    """Perplexity under the untuned model of gold programs, of πRefine's and of human refinements."""
+def perplexities(lab: Lab) -> dict[str, list[float]]:
+    """Perplexity under the untuned model of what arms train on (Figure 3): references, refinements that ILF
+    chose, human refinements."""
     ids = {item.task_id for item in lab.apply}
     sources: dict[str, list[tuple[str, str | None]]] = {
         "gold programs": [(task_id, lab.tasks[task_id].reference) for task_id in sorted(ids)],
-        "refinements by πRefine": [
-            (r.task_id, r.code) for r in refinements if r.verdict is not None and r.verdict.passed
-        ],
         "human refinements": [(item.task_id, item.refinement) for item in lab.apply],
     }
-    pairs: dict[str, list[tuple[str, str]]] = {}
+    pairs: dict[str, list[tuple[str, str]]] = {
+        "gold programs": [],
+        "refinements by πRefine": [(e.prompt, e.completion) for e in lab.ilf_examples],
+        "human refinements": [],
+    }
     for label, rows in sources.items():
-        pairs[label] = []
         for task_id, code in rows:
             task = lab.tasks[task_id]
             try:
