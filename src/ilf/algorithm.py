@@ -29,12 +29,13 @@ from ilf.steps import Model, Writer
 from ilf.tasks import source_hash
 
 
-def run(config: RunConfig, folder: Path) -> RunFolder:
+def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
     """Do every round of `config` in `folder`, or go on where an earlier call stopped.
 
     Args:
         config: what is asked.
         folder: the run folder; made where it does not exist.
+        summary: print the results and where the time went.
 
     Raises:
         UserError: bad input, named; everything done so far is kept.
@@ -47,7 +48,8 @@ def run(config: RunConfig, folder: Path) -> RunFolder:
         model: str | Path = config.model
         for number in range(1, config.rounds + 1):
             model = _round(state, number, model)
-        state.summary()
+        if summary:
+            state.summary()
     return run_folder
 
 

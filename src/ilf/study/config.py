@@ -32,6 +32,7 @@ class ValidationConfig(_Section):
 class SweepConfig(_Section):
     """Fine-tuning settings tried for each arm on the validation tasks (appendix); every combination."""
 
+    method: tuple[Literal["full", "lora"], ...] = ()
     learning_rate: tuple[float, ...] = ()
     batch_size: tuple[int, ...] = ()
     epochs: tuple[int, ...] = ()

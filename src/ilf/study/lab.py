@@ -72,7 +72,7 @@ class Lab:
             shutil.copytree(reuse, unfinished, ignore=shutil.ignore_patterns(".lock"))
             unfinished.rename(run_folder.path)
         try:
-            algorithm.run(self.config, run_folder.path)
+            algorithm.run(self.config, run_folder.path, summary=False)
         except (TrainingError, DataError, ModelError) as error:
             if not self.files.feedback.is_file():
                 raise
