@@ -12,7 +12,7 @@ from ilf import models  # noqa: E402
 from ilf.errors import ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
-from ilf.sampling.shared_cache import Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
+from ilf.sampling.shared_cache import NoRoom, Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
 from ilf.sampling.torch_engine import TorchSampler  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
 
@@ -187,6 +187,50 @@ def test_a_small_cache_means_a_small_batch(tiny_folder):
         run(small, PROMPTS, n=3, max_tokens=40),
         run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=3, max_tokens=40),
     )
+
+
+def test_samples_that_memory_was_lacking_for_begin_again_and_say_the_same(tiny_folder, monkeypatch):
+    folder = str(tiny_folder("llama"))
+    settings = {"n": 12, "max_tokens": 70, "temperature": 0.05}  # they part late, some in the second pool
+    expected = run(open_sampler("torch", folder, device="cpu"), PROMPTS, **settings)
+    refused, taken, take = [], [], SharedCache._take
+
+    def counted(cache, pool):
+        try:
+            slot = take(cache, pool)
+        except NoRoom:
+            refused.append(pool.capacity)
+            raise
+        taken.append(cache._taken() / cache._most)
+        return slot
+
+    monkeypatch.setattr(SharedCache, "_take", counted)
+    small = open_sampler("torch", folder, device="cpu", cache_gb=4e-4)
+    same(run(small, PROMPTS, **settings), expected)
+    assert len(set(refused)) > 1  # both where a row begins or forks, and where one outgrows its pool
+    assert 0.8 < max(taken) <= 1
+
+
+def test_memory_that_rows_have_left_is_given_back(tiny_folder):
+    """The store holds what is written to it, and zeros again where it was returned."""
+    net = models.load_model(tiny_folder("llama"), "cpu")
+    with own_attention(net):
+        cache = SharedCache(net, rows=200, prefixes=1, prompt_tokens=4, own_tokens=64, most=200 * 32)
+        prefix = Prefix([1, 2, 3])
+        cache.forward([prefix])
+        rows = [cache.add(prefix, token) for token in range(200)]
+        with pytest.raises(NoRoom):
+            cache.add(prefix, 0)
+        cache.forward([])
+        last = cache.pools[0].keys[0]
+        assert last[:200].abs().amax((1, 2, 3)).min() > 0
+        for row in rows[20:]:
+            cache.remove(row)
+        cache.forward([])
+        cache._give_back()
+        assert cache._taken() == 20 * 32
+        assert last[:20].abs().amax((1, 2, 3)).min() > 0
+        assert last[22:199].abs().max() == 0  # a page may be shared with a neighbour
 
 
 def test_pools_reach_the_longest_sample():

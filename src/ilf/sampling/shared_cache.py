@@ -9,7 +9,8 @@ interface, so any model that uses the interface works. A sample attends in two p
 for all samples of the prompt) and to its own tokens; the parts are joined by their log-sum-exp.
 
 Own tokens live in pools by capacity (32, 64, 128 …), a sample moving up as it grows: the work of a step
-follows the samples' lengths, not the longest one's.
+follows the samples' lengths, not the longest one's. So does memory: nobody is reserved the longest's; where
+memory runs out, what rows have grown out of is given back, and then a row is refused (`NoRoom`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ from transformers import AttentionInterface
 _NAME = "ilf_shared_cache"
 _FIRST_POOL = 32
 _ALIGN = 16
+# Python names it from 3.13 on. Without it, a machine short of memory could refuse what is never written to.
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 # torch's fused attention for the CPU, which gives its log-sum-exp as well; elsewhere plain products.
 _FUSED = hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+
+
+class NoRoom(Exception):
+    """The memory for own tokens is taken."""
 
 
 @dataclass(eq=False)
@@ -60,9 +67,13 @@ class _Pool:
     offset: int
     """Where it starts in the flat store, in vectors."""
     keys: list[Any]
-    """A layer: (rows, kv heads, capacity, size)."""
+    """A layer: (room, kv heads, capacity, size)."""
     values: list[Any]
+    room: int
+    """Most rows."""
     rows: list[Row] = field(default_factory=list)
+    used: int = 0
+    """Slots whose memory is taken: the rows', and those of rows that have left."""
 
 
 @dataclass
@@ -130,7 +141,9 @@ def own_attention(net: Any) -> Iterator[None]:
 class SharedCache:
     """Keys and values of prompts and samples, and the forward pass over them."""
 
-    def __init__(self, net: Any, rows: int, prefixes: int, prompt_tokens: int, own_tokens: int) -> None:
+    def __init__(
+        self, net: Any, rows: int, prefixes: int, prompt_tokens: int, own_tokens: int, most: int | None = None
+    ) -> None:
         """Reserve the store (on the CPU, memory is only taken as it is written to).
 
         Args:
@@ -139,20 +152,27 @@ class SharedCache:
             prefixes: prompts at once.
             prompt_tokens: length of the longest prompt.
             own_tokens: most tokens a sample keeps.
+            most: own tokens of all rows together, counted by the pools' capacities (one row always fits);
+                None lets all of them be longest.
         """
         self._net, self.rows = net, rows
         self.layers, self.heads, self.size = kv_shape(net)
         capacities = pool_capacities(own_tokens)
-        self.own = self._zeros(2, self.layers, rows * self.heads * sum(capacities), self.size)
+        # Two of the last pool: a row that moves there is for a moment in both.
+        self._most = rows * sum(capacities) if most is None else max(most, 2 * capacities[-1])
+        rooms = [min(rows, self._most // capacity) for capacity in capacities]
+        tokens = sum(room * capacity for room, capacity in zip(rooms, capacities, strict=True))
+        self._memory: mmap.mmap | None = None
         self.prompt = self._zeros(2, self.layers, prefixes, self.heads, _aligned(prompt_tokens), self.size)
+        self.own = self._zeros(2, self.layers, self.heads * tokens, self.size)
         self.pools: list[_Pool] = []
         offset = 0
-        for capacity in capacities:
-            end = offset + rows * self.heads * capacity
+        for room, capacity in zip(rooms, capacities, strict=True):
+            end = offset + room * self.heads * capacity
             keys, values = self.own[:, :, offset:end].view(
-                2, self.layers, rows, self.heads, capacity, self.size
+                2, self.layers, room, self.heads, capacity, self.size
             )
-            self.pools.append(_Pool(capacity, offset, list(keys), list(values)))
+            self.pools.append(_Pool(capacity, offset, list(keys), list(values), room))
             offset = end
         self._free = list(reversed(range(prefixes)))
         self._prefixes: dict[int, Prefix] = {}
@@ -162,10 +182,45 @@ class SharedCache:
         if self._net.device.type != "cpu":
             return torch.zeros(shape, dtype=self._net.dtype, device=self._net.device)
         # Small pages, each taken when it is first written to: much of the store never is.
-        memory = mmap.mmap(-1, math.prod(shape) * int(self._net.dtype.itemsize))
+        size = math.prod(shape) * int(self._net.dtype.itemsize)
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):
             memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self._memory = memory
         return torch.frombuffer(memory, dtype=self._net.dtype).view(shape)
+
+    def _take(self, pool: _Pool) -> int:
+        """A slot for one more row."""
+        slot = len(pool.rows)
+        if slot >= pool.room:
+            raise NoRoom
+        if slot >= pool.used:
+            if self._taken() + pool.capacity > self._most:
+                self._give_back()
+                if self._taken() + pool.capacity > self._most:
+                    raise NoRoom
+            pool.used = slot + 1
+        return slot
+
+    def _taken(self) -> int:
+        return sum(pool.used * pool.capacity for pool in self.pools)
+
+    def _give_back(self) -> None:
+        """Return the memory of slots that no row has any more."""
+        vector = self.size * int(self._net.dtype.itemsize)
+        whole = len(self.own[0, 0]) * vector
+        for pool in self.pools:
+            row = self.heads * pool.capacity * vector
+            first, last = (pool.offset * vector + count * row for count in (len(pool.rows), pool.used))
+            pool.used = len(pool.rows)
+            if self._memory is None or first == last:
+                continue
+            for layer in range(2 * self.layers):
+                # Whole pages only: what lies beside them belongs to others.
+                start = -(-(layer * whole + first) // mmap.PAGESIZE) * mmap.PAGESIZE
+                end = (layer * whole + last) // mmap.PAGESIZE * mmap.PAGESIZE
+                if end > start:
+                    self._memory.madvise(mmap.MADV_DONTNEED, start, end - start)
 
     @property
     def free_prefixes(self) -> int:
@@ -173,15 +228,23 @@ class SharedCache:
         return len(self._free)
 
     def add(self, prefix: Prefix, token: int) -> Row:
-        """Begin a row whose first token was drawn from its prompt's logits."""
-        row = Row(prefix, token, slot=len(self.pools[0].rows))
+        """Begin a row whose first token was drawn from its prompt's logits.
+
+        Raises:
+            NoRoom: memory for it is lacking.
+        """
+        row = Row(prefix, token, slot=self._take(self.pools[0]))
         self.pools[0].rows.append(row)
         return row
 
     def fork(self, row: Row, token: int) -> Row:
-        """A row with the same tokens, the last of which is to be another one."""
+        """A row with the same tokens, the last of which is to be another one.
+
+        Raises:
+            NoRoom: memory for it is lacking.
+        """
         pool = self.pools[row.pool]
-        new = Row(row.prefix, token, row.length, row.pool, len(pool.rows))
+        new = Row(row.prefix, token, row.length, row.pool, self._take(pool))
         self._copy(row, pool, new.slot)
         pool.rows.append(new)
         return new
@@ -196,7 +259,8 @@ class SharedCache:
         """Compute new prompts and every sample's last token.
 
         Returns:
-            Logits (len(new) + rows, vocabulary), after each prompt and then each row's token; and the rows.
+            Logits (len(new) + rows, vocabulary), after each prompt and then each row's token; and the rows. A
+            row that has filled its pool and finds no room in the next is removed, and is not among them.
         """
         for prefix in new:
             prefix.slot = self._free.pop()
@@ -285,9 +349,14 @@ class SharedCache:
 
     def _promote(self, row: Row) -> None:
         target = self.pools[row.pool + 1]
-        self._copy(row, target, len(target.rows))
+        try:
+            slot = self._take(target)
+        except NoRoom:
+            self.remove(row)
+            return
+        self._copy(row, target, slot)
         self.remove(row)
-        row.pool, row.slot = row.pool + 1, len(target.rows)
+        row.pool, row.slot = row.pool + 1, slot
         target.rows.append(row)
 
     def _copy(self, row: Row, to: _Pool, slot: int) -> None:
@@ -295,9 +364,9 @@ class SharedCache:
         self._view(to)[:, :, slot, :, : row.length] = self._view(source)[:, :, row.slot, :, : row.length]
 
     def _view(self, pool: _Pool) -> Any:
-        size = self.rows * self.heads * pool.capacity
+        size = pool.room * self.heads * pool.capacity
         part = self.own[:, :, pool.offset : pool.offset + size]
-        return part.view(2, self.layers, self.rows, self.heads, pool.capacity, self.size)
+        return part.view(2, self.layers, pool.room, self.heads, pool.capacity, self.size)
 
 
 _ACTIVE: list[_Pass] = []

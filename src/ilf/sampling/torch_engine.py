@@ -26,7 +26,7 @@ from ilf.prompts import Prompt
 from ilf.sampling import Completion, Sampler, SamplingParams
 from ilf.sampling.draw import choose, uniforms
 from ilf.sampling.packed import pack
-from ilf.sampling.shared_cache import Prefix, Row, SharedCache, own_attention, token_bytes
+from ilf.sampling.shared_cache import NoRoom, Prefix, Row, SharedCache, own_attention, token_bytes
 from ilf.sampling.text import TextStream, encode, sample_key
 from ilf.sampling.transformers_engine import TransformersSampler
 
@@ -48,7 +48,7 @@ def open(
     Args:
         model: hub id, folder, GGUF file or package.
         device: torch device; None takes CUDA where there is one.
-        batch_size: most samples under way together; None means 256 on the CPU and 512 elsewhere.
+        batch_size: most samples under way together; None means 512.
         cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
             the weights take, but at most half of what is free.
 
@@ -83,7 +83,7 @@ class TorchSampler:
         self.model = model
         self._net, self._tokenizer, self._context = net, tokenizer, context
         self._end = models.end_tokens(tokenizer, net)
-        self._batch_size = batch_size or (256 if net.device.type == "cpu" else 512)
+        self._batch_size = batch_size or 512
         self._cache_bytes = int(cache_gb * 2**30) if cache_gb else _cache_bytes(net)
 
     def sample(
@@ -97,7 +97,8 @@ class TorchSampler:
         seen: Counter[str] = Counter()
         groups = []
         for place, prompt in enumerate(prompts):
-            groups.append(_Group(place, prompt.text, seen[prompt.text], Prefix(ids[place])))
+            pending = list(reversed(range(params.n)))
+            groups.append(_Group(place, prompt.text, seen[prompt.text], Prefix(ids[place]), pending=pending))
             seen[prompt.text] += 1
         return self._run(groups, params, progress or (lambda tokens: None))
 
@@ -119,14 +120,17 @@ class TorchSampler:
                 yield from work.step()
 
     def _reserve(self, groups: list[_Group], params: SamplingParams) -> SharedCache:
-        """A cache for as many samples as fit: three quarters for their own tokens, the rest for prompts."""
+        """A cache for the prompts of a whole batch, in at most half of the memory, and what follows them."""
         own, longest = max(params.max_tokens - 1, 1), len(groups[-1].prefix.ids)
         token = token_bytes(self._net)
-        # Half again for the pools that samples have grown out of.
-        fitting = int(0.75 * self._cache_bytes / (1.5 * own * token))
-        rows = max(1, min(self._batch_size, fitting, len(groups) * params.n))
-        prefixes = max(1, min(len(groups), rows, int(0.25 * self._cache_bytes / (longest * token))))
-        return SharedCache(self._net, rows, prefixes, longest, own)
+        rows = min(self._batch_size, len(groups) * params.n)
+        wanted = min(len(groups), -(-(rows + _AHEAD) // params.n) + 1)
+        prefixes = max(1, min(wanted, self._cache_bytes // (2 * longest * token)))
+        most = self._cache_bytes // token - prefixes * longest
+        if self._net.device.type == "cpu":
+            return SharedCache(self._net, rows, prefixes, longest, own, most)
+        # There the store is taken whole: as many as fit if all are longest, half again for smaller pools.
+        return SharedCache(self._net, max(1, min(rows, int(most / (1.5 * own)))), prefixes, longest, own)
 
 
 @dataclass(eq=False)
@@ -140,7 +144,8 @@ class _Group:
     prefix: Prefix
     logits: Any = None
     """After the prompt: (1, vocabulary)."""
-    begun: int = 0
+    pending: list[int] = field(default_factory=list)
+    """Samples still to begin; the last is next."""
     ended: int = 0
 
 
@@ -168,24 +173,28 @@ class _Work:
     """Prompts of which samples are still to begin."""
     live: dict[Row, list[_Sample]] = field(default_factory=dict)
     """The samples that have said what each row holds."""
+    most: int = 0
+    """Samples under way together."""
+
+    def __post_init__(self) -> None:
+        self.most = self.cache.rows
 
     @property
     def free(self) -> int:
         """Samples that can begin: each may come to need a row of its own."""
-        return self.cache.rows - sum(map(len, self.live.values()))
+        return self.most - sum(map(len, self.live.values()))
 
     def begin(self) -> Iterator[Completion]:
         """Fill free places: first tokens are drawn from the prompts' logits."""
         free, begun = self.free, []
-        together = max(1, int(_TOGETHER * self.cache.rows))
+        together = max(1, int(_TOGETHER * self.most))
         while self.ready:
             group = self.ready[0]
-            left = self.params.n - group.begun
+            left = len(group.pending)
             if free < min(left, together):
                 break
             count = min(left, free)
-            begun.append([self._sample(group, group.begun + number) for number in range(count)])
-            group.begun += count
+            begun.append([self._sample(group, group.pending.pop()) for _ in range(count)])
             free -= count
             if count == left:
                 self.ready.pop(0)
@@ -194,7 +203,10 @@ class _Work:
             for samples, said in zip(begun, tokens, strict=True):
                 ended, going = _push(samples, said)
                 for token, members in going.items():
-                    self.live[self.cache.add(members[0].group.prefix, token)] = members
+                    try:
+                        self.live[self.cache.add(members[0].group.prefix, token)] = members
+                    except NoRoom:
+                        self._put_back(members)
                 yield from map(self._ended, ended)
 
     def _sample(self, group: _Group, index: int) -> _Sample:
@@ -212,6 +224,8 @@ class _Work:
         self.ready += new
         if not rows:
             return
+        for row in self.live.keys() - set(rows):
+            self._put_back(self.live.pop(row))
         tokens = self._draw(logits[len(new) :], [self.live[row] for row in rows])
         for row, said in zip(rows, tokens, strict=True):
             ended, going = _push(self.live.pop(row), said)
@@ -221,15 +235,26 @@ class _Work:
                 # Whoever says something else goes on in a copy, made while the row is still there.
                 first, *others = going
                 for token in others:
-                    self.live[self.cache.fork(row, token)] = going[token]
+                    try:
+                        self.live[self.cache.fork(row, token)] = going[token]
+                    except NoRoom:
+                        self._put_back(going[token])
                 row.token = first
                 self.live[row] = going[first]
             yield from map(self._ended, ended)
 
+    def _put_back(self, samples: Sequence[_Sample]) -> None:
+        """Memory ran out: these begin again later, to say the same, and fewer are under way from now on."""
+        group = samples[0].group
+        group.pending += sorted((sample.index for sample in samples), reverse=True)
+        if group not in self.ready:
+            self.ready.append(group)
+        self.most = max(1, sum(map(len, self.live.values())))
+
     def _admit(self) -> list[_Group]:
         """Prompts to compute in this pass, so that the next finds a sample for every free place."""
         n = self.params.n
-        wanted = self.free + _AHEAD - sum(n - group.begun for group in self.ready)
+        wanted = self.free + _AHEAD - sum(len(group.pending) for group in self.ready)
         new: list[_Group] = []
         tokens = 0
         while self.waiting and len(new) < self.cache.free_prefixes and wanted > 0:
