@@ -47,7 +47,8 @@ class Arm(BaseModel):
     refining: Refining | None = None
     """Fine-tune on refinements made so."""
     data: Literal["gold", "human", "self"] | None = None
-    """Or on programs: the tasks' references, the annotators' refinements, the model's own correct samples."""
+    """Or on programs: the tasks' references, the annotators' refinements, the model's own correct samples of
+    other tasks. `self` goes with `refining` too: on both."""
     selection: dict[str, Any] = {}
     """Overrides of the run's `selection` settings."""
     finetune: dict[str, Any] = {}
@@ -61,7 +62,7 @@ class Arm(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Arm:
-        if self.refining is not None and self.data is not None:
+        if self.refining is not None and self.data not in (None, "self"):
             raise ValueError(f"arm {self.name}: refining and data exclude each other")
         return self
 
@@ -101,6 +102,10 @@ ARMS: tuple[Arm, ...] = (
         refining=Refining(feedback="none"),
     ),
     Arm(name="self", label="own correct samples", trained_on="the model's passing programs", data="self"),
+    Arm(
+        name="ilf-self", label="ILF and own correct samples", feedback="people",
+        trained_on="πRefine's refinements and the model's passing programs", refining=Refining(), data="self",
+    ),
     Arm(
         name="few-shot", label="ILF, few-shot πRefine", feedback="people", trained_on="few-shot refinements",
         refining=Refining(refiner="few-shot"),

@@ -21,7 +21,8 @@ def examples(lab: Lab, arm: Arm) -> list[Example]:
         Skip: there are none, and why.
     """
     if arm.refining is not None:
-        return _of_refinements(lab, arm)
+        refined = _of_refinements(lab, arm)
+        return refined if arm.data is None else [*refined, *_programs(lab, _own_correct(lab, len(refined)))]
     ids = {str(e.task_id) for e in lab.ilf_examples} or {item.task_id for item in lab.apply}
     if arm.data == "gold":
         rows = _gold(lab, ids)
@@ -29,6 +30,10 @@ def examples(lab: Lab, arm: Arm) -> list[Example]:
         rows = _human(lab, ids)
     else:
         rows = _own_correct(lab, len(lab.ilf_examples) or len(ids))
+    return _programs(lab, rows)
+
+
+def _programs(lab: Lab, rows: list[Row]) -> list[Example]:
     found, left_out = steps.program_examples(lab.prompter, lab.tasks, rows)
     if not found:
         raise Skip(f"the prompt style can express none of {len(left_out)} programs")
