@@ -54,6 +54,8 @@ def test_arms_train_on_what_they_say(finished):
     assert own and all("return x + " in row["completions"][0] for row in own)
     ids = {"t" + re.search(r"Add (\d+) to x", row["contains"])[1] for row in own}
     assert not ids & {item.task_id for item in feedback}
+    both = {row["contains"] for row in examples_of(finished, "ilf-self")}
+    assert both == {example.prompt for example in ilf} | {row["contains"] for row in own}
 
 
 def test_arms_without_data_are_skipped_with_the_reason(finished):
