@@ -131,7 +131,7 @@ def number(value: float | None, kind: Kind = "number", digits: int = 1) -> str:
     if kind == "points":
         return f"{100 * value:+.{digits}f}"
     if kind == "p":
-        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+        return "<\u00a00.001" if value < 0.001 else f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.{digits}f}"
