@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -275,7 +276,9 @@ def _distance(results: Results) -> Section | None:
             label: sum(v > 100 for v in values) / len(values) for label, values in series.items() if values
         }
         told = "; ".join(f"{label}: {share:.0%} above 100" for label, share in shares.items())
-        drawing = figures.histogram(series, "perplexity under the untuned model", log=True, span=(1.0, 1e4))
+        most = max(v for values in series.values() for v in values)
+        top = 10.0 ** min(4, max(1, math.ceil(math.log10(most))))  # the paper's axis ends at 10,000
+        drawing = figures.histogram(series, "perplexity under the untuned model", log=True, span=(1.0, top))
         section.parts.append(
             Figure(
                 "figure-3",
