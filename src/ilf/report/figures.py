@@ -17,7 +17,7 @@ from ilf.metrics import Estimate
 from ilf.report.content import Figure
 
 INK, FAINT = "#1b1f24", "#c9d1d9"
-# Colours that people with any colour vision tell apart (Okabe and Ito 2008), in an order for print too.
+# Colours told apart with any colour vision (Okabe and Ito 2008, then grey and brown), in an order for print.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6f6f6f", "#8c564b")
 _VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)"} | {
     color: f"var(--series-{index})" for index, color in enumerate(SERIES)

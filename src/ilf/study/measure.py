@@ -17,7 +17,7 @@ from ilf.progress import say
 from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, content_id
 from ilf.steps import Model
 from ilf.study.arms import Arm, Refining
-from ilf.study.examples import examples, items_used
+from ilf.study.examples import Row, examples, items_used
 from ilf.study.lab import Lab, Skip
 from ilf.study.results import Kl, SeedResult, Shared, Trial
 from ilf.tasks import source_hash
@@ -271,25 +271,15 @@ def zero_shot(lab: Lab) -> dict[str, Evaluation]:
 def perplexities(lab: Lab) -> dict[str, list[float]]:
     """Perplexity under the untuned model of what arms train on (Figure 3): references, refinements that ILF
     chose, human refinements."""
-    ids = {item.task_id for item in lab.apply}
-    sources: dict[str, list[tuple[str, str | None]]] = {
-        "gold programs": [(task_id, lab.tasks[task_id].reference) for task_id in sorted(ids)],
-        "human refinements": [(item.task_id, item.refinement) for item in lab.apply],
+    ids = sorted({item.task_id for item in lab.apply})
+    gold: list[Row] = [(task_id, code, {}) for task_id in ids if (code := lab.tasks[task_id].reference)]
+    human: list[Row] = [(item.task_id, item.refinement, {}) for item in lab.apply if item.refinement]
+    learnt = {
+        "gold programs": steps.program_examples(lab.prompter, lab.tasks, gold)[0],
+        "refinements by πRefine": lab.ilf_examples,
+        "human refinements": steps.program_examples(lab.prompter, lab.tasks, human)[0],
     }
-    pairs: dict[str, list[tuple[str, str]]] = {
-        "gold programs": [],
-        "refinements by πRefine": [(e.prompt, e.completion) for e in lab.ilf_examples],
-        "human refinements": [],
-    }
-    for label, rows in sources.items():
-        for task_id, code in rows:
-            task = lab.tasks[task_id]
-            try:
-                if code:
-                    target = lab.prompter.program_target(task, code)
-                    pairs[label].append((lab.prompter.program(task).text, target))
-            except UserError:
-                continue  # the prompt style cannot express it, so the model cannot be asked
+    pairs = {label: [(e.prompt, e.completion) for e in rows] for label, rows in learnt.items()}
 
     def compute() -> dict[str, list[float]]:
         from ilf.scoring import score

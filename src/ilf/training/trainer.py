@@ -47,7 +47,6 @@ class PackTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self._steps, self._way, self._plan = steps, way, plan
         self._layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-
         if self.args.world_size > 1:
             raise TrainingError("fine-tuning runs in one process on one device: start it without a launcher")
 
