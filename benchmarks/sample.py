@@ -195,7 +195,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         prompts = prompts[:: max(1, len(prompts) // few)][:few]
     opened = clock()
     if name in ("torch", "transformers"):
-        options = {} if name == "torch" else {"batch_size": 64}
+        options = {"batch_size": args.batch_size} if name == "torch" else {"batch_size": 64}
         sampler = open_sampler(name, args.model, **options)
         opened = clock() - opened
         sampler_run = lambda: sampler.sample(prompts, params)  # noqa: E731
@@ -276,6 +276,7 @@ def main() -> None:
         "--paper-tasks", type=int, default=4, help="for the paper's way, which is slower still"
     )
     parser.add_argument("--engines", nargs="+", default=["paper", "transformers", "continuous", "torch"])
+    parser.add_argument("--batch-size", type=int, help="of engine torch; its own default otherwise")
     parser.add_argument("--threads", type=int, help="of torch; all cores by default")
     parser.add_argument(
         "--cpu-time", action="store_true", help="time by the processor's clock (with --threads 1)"

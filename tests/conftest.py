@@ -15,3 +15,12 @@ def data_dir() -> Path:
     if not (folder / "mbpp.jsonl").is_file():
         pytest.skip(f"needs mbpp.jsonl and surge_annotations.jsonl in {folder} (or in ILF_DATA)")
     return folder
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """The CPU and, where there is one, a GPU: both compute the same."""
+    torch = pytest.importorskip("torch")
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return str(request.param)

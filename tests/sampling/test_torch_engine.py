@@ -1,7 +1,5 @@
 """Engine `torch` computes what transformers computes, however its batch is made up."""
 
-import math
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,7 +11,7 @@ from ilf.errors import ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
 from ilf.sampling.shared_cache import NoRoom, Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
-from ilf.sampling.torch_engine import TorchSampler  # noqa: E402
+from ilf.sampling.torch_engine import TorchSampler, _agrees, _probe_alone, _Work  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
 
 PROMPTS = [
@@ -39,9 +37,9 @@ def same(left, right):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
-def test_log_probabilities_are_those_of_transformers(kind, tiny_folder):
+def test_log_probabilities_are_those_of_transformers(kind, device, tiny_folder):
     """Every step of samples that outgrow several pools, beside the model's own forward pass."""
-    net = models.load_model(tiny_folder(kind), "cpu")
+    net = models.load_model(tiny_folder(kind), device, torch.float32)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, 257, (4, 150), generator=generator).tolist()
     prompts = [tokens[0][:40], tokens[1][:3]]
@@ -69,7 +67,7 @@ def test_log_probabilities_are_those_of_transformers(kind, tiny_folder):
     for (prompt, ids, _), scores in zip(plan, seen, strict=True):
         steps = len(scores)
         with torch.inference_mode():
-            row = torch.tensor([prompts[prompt] + ids[: steps - 1]])
+            row = torch.tensor([prompts[prompt] + ids[: steps - 1]], device=device)
             alone = net(input_ids=row).logits[0, len(prompts[prompt]) - 1 :]
         difference = torch.stack(scores).log_softmax(-1) - alone.log_softmax(-1)
         assert difference.abs().max() < 1e-3
@@ -142,23 +140,53 @@ def test_the_portable_attention_is_the_fused_one(tiny_folder, monkeypatch):
     same(fused, run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=4, max_tokens=50))
 
 
-def test_bfloat16_stays_near_float32(tiny_folder):
+def test_bfloat16_stays_near_float32(device, tiny_folder, monkeypatch):
+    """Each sample's log-probability is that of its tokens in float32, as near as bfloat16 can say it."""
     folder = tiny_folder("llama")
-    net = models.load_model(folder, "cpu", torch.bfloat16)
-    sampler = TorchSampler(net, models.load_tokenizer(folder), 512, "hash")
-    half = run(sampler, PROMPTS, n=2, max_tokens=20)
-    assert all(math.isfinite(c.logprob) and c.logprob < 0 for c in half)
+    net = models.load_model(folder, device, torch.bfloat16)
+    assert _agrees(net, _probe_alone(net))
+    ended, said = _Work._ended, {}
+
+    def noted(work, sample):
+        said[sample.group.prompt, sample.index] = sample.group.prefix.ids, sample.stream._ids
+        return ended(work, sample)
+
+    monkeypatch.setattr(_Work, "_ended", noted)
+    whole = models.load_model(folder, "cpu")
+    misses = []
+    for completion in run(
+        TorchSampler(net, models.load_tokenizer(folder), 512, "hash"), PROMPTS, n=9, max_tokens=20
+    ):
+        if completion.finish == "length":
+            prompt, ids = said[completion.prompt, completion.index]
+            ids = ids[-completion.tokens :]
+            with torch.inference_mode():
+                logits = whole(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+            exact = logits.gather(1, torch.tensor(ids)[:, None]).sum().item()
+            misses.append(abs(completion.logprob - exact) / completion.tokens)
+    assert len(misses) > 10
+    assert 0 < max(misses) < 0.05
 
 
-def test_sampled_frequencies_are_the_models(tiny_folder):
+@pytest.mark.parametrize("how", ["alone", "otherwise"])
+def test_another_computation_is_noticed_in_bfloat16_too(how, tiny_folder):
+    net = models.load_model(tiny_folder("llama"), "cpu", torch.bfloat16)
+    expected = _probe_alone(net)
+    if how == "otherwise":
+        expected = [rows.roll(1, 0) for rows in expected]
+    assert _agrees(net, expected) == (how == "alone")
+
+
+def test_sampled_frequencies_are_the_models(device, tiny_folder):
     """Chi-square over first tokens of 20,000 samples at temperature 0.8, against transformers' probabilities."""
     folder = tiny_folder("llama")
     prompt = Prompt("def f(x):\n")
     n = 20_000
-    sampler = open_sampler("torch", str(folder), device="cpu")
-    counts = np.zeros(257)
     tokenizer = models.load_tokenizer(folder)
+    net = models.load_model(folder, device, torch.float32)
+    sampler = TorchSampler(net, tokenizer, 512, "hash")
     net = models.load_model(folder, "cpu")
+    counts = np.zeros(257)
     with torch.inference_mode():
         logits = net(torch.tensor([tokenizer(prompt.text).input_ids])).logits[0, -1].double()
     expected = (logits / 0.8).softmax(-1).numpy() * n

@@ -28,8 +28,8 @@ def rows(tiny: Path, some: Make) -> list[Row]:
 
 
 @pytest.fixture
-def model(tiny: Path) -> Any:
-    return load_model(tiny, "cpu", torch.float32).train()
+def model(tiny: Path, device: str) -> Any:
+    return load_model(tiny, device, torch.float32).train()
 
 
 def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
@@ -37,8 +37,8 @@ def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     total = 0.0
     for row in rows:
-        ids = torch.tensor([row.prompt + row.completion])
-        labels = torch.tensor([[-100] * len(row.prompt) + list(row.completion)])
+        ids = torch.tensor([row.prompt + row.completion], device=model.device)
+        labels = torch.tensor([[-100] * len(row.prompt) + list(row.completion)], device=model.device)
         logits = model(ids).logits
         nll = F.cross_entropy(logits[0, :-1], labels[0, 1:], reduction="sum", ignore_index=-100)
         (row.weight * nll).backward()
@@ -50,7 +50,7 @@ def ours(model: Any, found: list[Any], way: loss.Way) -> tuple[float, dict[str, 
     model.zero_grad()
     total = 0.0
     for pack in found:
-        one = loss.pack_loss(model, pack, way, CPU)
+        one = loss.pack_loss(model, pack, way, model.device)
         one.backward()
         total += one.item()
     return total, gradients(model)
@@ -77,6 +77,31 @@ def test_packs_give_the_plain_gradients(model: Any, rows: list[Row], budget: int
     assert shared == (budget > 16)
     model.set_attn_implementation(loss.ATTENTION)
     assert_same(ours(model, found, loss.WAYS[0]), expected)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("window", [None, 12])
+def test_segments_in_one_call_give_the_plain_gradients(
+    shared: bool, window: int | None, model: Any, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does instead of a call for each segment, asked for everywhere; a window cuts longer ones."""
+    of, made = loss.Segments.of, []
+
+    def always(pack: Any, positions: Any) -> loss.Segments:
+        made.append(of(pack, positions, together=True))
+        return made[-1]
+
+    monkeypatch.setattr(loss.Segments, "of", always)
+    if window is not None:
+        model = small("mistral", sliding_window=window).to(model.device)
+    if not shared:
+        rows = list({row.prompt: row for row in rows}.values())
+    expected = plain(model, rows)
+    model.set_attn_implementation(loss.ATTENTION)
+    assert_same(ours(model, packs(rows, 100), loss.WAYS[0]), expected)
+    assert len(made) > 1 and all(segments.rows is not None for segments in made)
+    assert any(segments.rows[2] is not None for segments in made) == shared
+    assert any(max(segments.sizes) > 12 for segments in made)
 
 
 @pytest.mark.parametrize("way", loss.WAYS[1:], ids=lambda way: way.name)
@@ -136,7 +161,7 @@ def test_no_prompt_token_is_learnt(model: Any, rows: list[Row]) -> None:
 def test_bfloat16_autocast_is_as_exact_as_the_plain_way(model: Any, rows: list[Row]) -> None:
     """What a GPU computes in, run here: float32 gradients, no further from the exact ones than plain autocast's."""
     exact = plain(model, rows)[1]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(model.device.type, torch.bfloat16):
         usual = plain(model, rows)[1]
         model.set_attn_implementation(loss.ATTENTION)
         rough = ours(model, packs(rows, 64), loss.WAYS[0])[1]
@@ -190,4 +215,4 @@ def test_each_architecture_gets_a_way_that_is_exact(
 def test_a_model_with_broken_weights_is_refused(model: Any, rows: list[Row]) -> None:
     model.model.norm.weight.data.fill_(float("nan"))
     with pytest.raises(loss.TrainingError, match="its weights are broken"):
-        loss.choose_way(model, rows, "float32", CPU)
+        loss.choose_way(model, rows, "float32", model.device)

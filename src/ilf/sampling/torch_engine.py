@@ -330,7 +330,6 @@ def _probe_alone(net: Any) -> list[Any]:
 
 def _agrees(net: Any, expected: list[Any]) -> bool:
     """Whether the model computes the same with the shared cache as by itself (`expected`)."""
-    tolerance = 1e-3 if net.dtype == torch.float32 else 0.3
     try:
         with own_attention(net):
             cache = SharedCache(net, 8, 2, max(map(len, _PROBE)), len(_PROBE_NEXT))
@@ -340,7 +339,7 @@ def _agrees(net: Any, expected: list[Any]) -> bool:
             for step in range(len(_PROBE_NEXT) + 1):
                 order = [prefixes.index(row.prefix) for row in rows] if step else [0, 1]
                 wanted = torch.stack([expected[which][step] for which in order])
-                if not bool((logits.float().log_softmax(-1) - wanted).abs().max() < tolerance):
+                if not _close(logits.float().log_softmax(-1), wanted, net.dtype):
                     return False
                 if step < len(_PROBE_NEXT):
                     for row in members:
@@ -350,3 +349,12 @@ def _agrees(net: Any, expected: list[Any]) -> bool:
     except Exception as error:  # an architecture that was not made for this fails in its own way
         log.debug("the shared cache does not fit %s: %r", type(net).__name__, error)
         return False
+
+
+def _close(found: Any, wanted: Any, dtype: Any) -> bool:
+    """Whether log-probabilities (rows, vocabulary) are the same, as far as the weights' type can tell."""
+    if dtype == torch.float32:
+        return bool((found - wanted).abs().max() < 1e-3)
+    # A logit of 20 is rounded to an eighth in bfloat16, so single tokens are off by 0.6 nats in the embedded
+    # model, and the distributions by 0.001 to 0.009.
+    return bool((wanted.exp() * (wanted - found)).sum(-1).max() < 0.05)

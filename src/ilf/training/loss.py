@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -17,8 +18,9 @@ from ilf.errors import TrainingError
 from ilf.training.packing import Pack, Row
 
 ATTENTION = "ilf_segments"
-# Logits held at once: 128 positions of a vocabulary of 50,000 are 25 MB in float32.
-CHUNK = 128
+# Positions whose logits are held at once: 128 of a vocabulary of 50,000 are 25 MB in float32. On a GPU
+# more, where starting a product costs more than its memory.
+CHUNK, GPU_CHUNK = 128, 1024
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,7 @@ def pack_loss(model: Any, pack: Pack, way: Way, device: torch.device) -> Tensor:
     given: dict[str, Any] = {"input_ids": ids.view(-1, pack.width), "use_cache": False}
     if way.packed:
         given["position_ids"] = positions.view(1, -1)
-        given["segments"] = [
-            (prompt + sum(parts), _tree_mask(prompt, parts, device)) for prompt, parts in pack.segments
-        ]
-        given["segment_positions"] = positions
+        given["segments"] = Segments.of(pack, positions)
     else:
         real = torch.tensor(pack.real, device=device)
         given["attention_mask"] = (torch.arange(pack.width, device=device) < real[:, None]).long()
@@ -121,14 +120,51 @@ def _tree_mask(prompt: int, parts: Sequence[int], device: torch.device) -> Tenso
     return allowed.tril()
 
 
+@dataclass(frozen=True)
+class Segments:
+    """Where a pack's segments are, for `segment_attention`."""
+
+    sizes: list[int]
+    masks: list[Tensor | None]
+    """Of each segment, (size, size), true where attended; None where it is plainly causal."""
+    positions: Tensor
+    """(tokens,), counted from 0 in every example."""
+    rows: tuple[Tensor, Tensor, Tensor | None] | None = None
+    """On a GPU, where one call for all is faster than one each: token of each place of the padded rows
+    (segments x longest), place of each token, mask (segments, 1, longest, longest) unless all are causal."""
+
+    @classmethod
+    def of(cls, pack: Pack, positions: Tensor, together: bool | None = None) -> Segments:
+        """Those of a pack; `together` pads them to rows of one call (None: on a GPU)."""
+        device = positions.device
+        sizes = [prompt + sum(parts) for prompt, parts in pack.segments]
+        masks = [_tree_mask(prompt, parts, device) for prompt, parts in pack.segments]
+        longest = max(sizes)
+        if together is None:  # unless padding would be most of it
+            together = device.type != "cpu" and len(sizes) * longest <= 2 * sum(sizes)
+        if not together:
+            return cls(sizes, masks, positions)
+        size = torch.tensor(sizes, device=device)[:, None]
+        place = torch.arange(longest, device=device)
+        real = place < size
+        tokens = size.cumsum(0) - size + place.minimum(size - 1)
+        mask = None
+        if any(one is not None for one in masks):
+            mask = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+            mask = mask.repeat(len(sizes), 1, 1, 1)
+            for row, one in zip(mask, masks, strict=True):
+                if one is not None:
+                    row[0, : len(one), : len(one)] = one
+        return cls(sizes, masks, positions, (tokens.flatten(), real.flatten().nonzero()[:, 0], mask))
+
+
 def segment_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    segments: Sequence[tuple[int, Tensor | None]],
-    segment_positions: Tensor,
+    segments: Segments,
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,
@@ -137,8 +173,7 @@ def segment_attention(
 
     Args:
         query: [1, heads, tokens, head size]; key and value may have fewer heads.
-        segments: length of each segment in tokens, and its mask where it is not plainly causal.
-        segment_positions: [tokens], counted from 0 in every example.
+        segments: of the pack.
     """
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention with soft-capped scores or sinks")
@@ -146,18 +181,25 @@ def segment_attention(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:  # explicitly: the fused kernels of the CPU do not take grouped heads
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    sizes = [size for size, _ in segments]
+    attend = partial(F.scaled_dot_product_attention, scale=scaling, dropout_p=dropout)
+    sizes = segments.sizes
+    if segments.rows is not None and (window is None or max(sizes) <= window):
+        tokens, places, mask = segments.rows
+        q, k, v = (
+            tensor[0].index_select(1, tokens).unflatten(1, (len(sizes), -1)).transpose(0, 1)
+            for tensor in (query, key, value)
+        )
+        out = attend(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return out.transpose(1, 2).flatten(0, 1).index_select(0, places)[None], None
     split = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
     outputs = []
-    for q, k, v, at, (size, mask) in zip(
-        *split, torch.split(segment_positions, sizes), segments, strict=True
+    for q, k, v, at, size, mask in zip(
+        *split, torch.split(segments.positions, sizes), sizes, segments.masks, strict=True
     ):
         if window is not None and size > window:
             near = at[:, None] - at[None, :] < window
             mask = near.tril() if mask is None else near & mask
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, dropout_p=dropout
-        )
+        out = attend(q, k, v, attn_mask=mask, is_causal=mask is None)
         outputs.append(out.transpose(1, 2))
     return torch.cat(outputs, dim=1), None
 
@@ -184,8 +226,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
             grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
             grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-            for start in range(0, len(hidden), CHUNK):
-                part = slice(start, start + CHUNK)
+            chunk = CHUNK if kind == "cpu" else GPU_CHUNK
+            for start in range(0, len(hidden), chunk):
+                part = slice(start, start + chunk)
                 states, label = hidden[part].to(dtype), labels[part, None]
                 logits = F.linear(states, projection).float()
                 if bias is not None:

@@ -125,6 +125,7 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from ilf.models import adapter_base
+    from ilf.training.loss import CHUNK, GPU_CHUNK
 
     settings = AutoConfig.from_pretrained(adapter_base(folder) or folder)
     with torch.device("meta"):
@@ -137,6 +138,7 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
 
     cuda = torch.cuda.is_available()
     native = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    chunk = GPU_CHUNK if cuda else CHUNK
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if native else "float32"
@@ -144,7 +146,7 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
         "weights": 4 * total,
         "gradients": 4 * trained,
         "optimiser": 8 * trained,
-        "output projection": 4 * vocabulary * (2 * 128 + (hidden if config.method == "full" else 0)),
+        "output projection": 4 * vocabulary * (2 * chunk + (hidden if config.method == "full" else 0)),
         "program": int(_PROGRAM),
     }
     free = torch.cuda.mem_get_info()[0] if cuda else available_memory()
