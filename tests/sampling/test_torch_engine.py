@@ -7,9 +7,10 @@ import scipy.stats
 torch = pytest.importorskip("torch")
 
 from ilf import models  # noqa: E402
-from ilf.errors import ModelError  # noqa: E402
+from ilf.errors import ConfigError, ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
+from ilf.sampling.packed import can_pack  # noqa: E402
 from ilf.sampling.shared_cache import NoRoom, Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
 from ilf.sampling.torch_engine import TorchSampler, _agrees, _probe_alone, _Work  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
@@ -144,7 +145,7 @@ def test_bfloat16_stays_near_float32(device, tiny_folder, monkeypatch):
     """Each sample's log-probability is that of its tokens in float32, as near as bfloat16 can say it."""
     folder = tiny_folder("llama")
     net = models.load_model(folder, device, torch.bfloat16)
-    assert _agrees(net, _probe_alone(net))
+    assert _agrees(net, _probe_alone(net), torch.bfloat16)
     ended, said = _Work._ended, {}
 
     def noted(work, sample):
@@ -168,13 +169,37 @@ def test_bfloat16_stays_near_float32(device, tiny_folder, monkeypatch):
     assert 0 < max(misses) < 0.05
 
 
+@pytest.mark.skipif(not can_pack(torch.bfloat16), reason="this processor does not compute in bfloat16")
+def test_the_layers_products_in_bfloat16(tiny_folder):
+    """An option on the CPU: near float32's log-probabilities, and a distribution of its own."""
+    folder = str(tiny_folder("llama"))
+    exact, rough = (
+        run(open_sampler("torch", folder, device="cpu", dtype=dtype), PROMPTS, n=200, max_tokens=1)
+        for dtype in ("float32", "bfloat16")
+    )
+    both = [(a, b) for a, b in zip(exact, rough, strict=True) if a.text == b.text]
+    assert len(both) > 0.9 * len(exact)
+    pairs = [(a.logprob, b.logprob) for a, b in both if a.text.isascii()]  # a half character has no text
+    assert len(pairs) > 100
+    assert 0 < np.mean([abs(a - b) for a, b in pairs]) < 0.03
+
+
+def test_a_type_that_is_not_computed_in_is_refused(tiny_folder, monkeypatch):
+    folder = str(tiny_folder("llama"))
+    with pytest.raises(ConfigError, match="dtype: 'int8' is neither float32 nor bfloat16"):
+        open_sampler("torch", folder, device="cpu", dtype="int8")
+    monkeypatch.setattr("ilf.sampling.torch_engine.can_pack", lambda dtype: dtype == torch.float32)
+    with pytest.raises(ConfigError, match="this processor does not compute in bfloat16"):
+        open_sampler("torch", folder, device="cpu", dtype="bfloat16")
+
+
 @pytest.mark.parametrize("how", ["alone", "otherwise"])
 def test_another_computation_is_noticed_in_bfloat16_too(how, tiny_folder):
     net = models.load_model(tiny_folder("llama"), "cpu", torch.bfloat16)
     expected = _probe_alone(net)
     if how == "otherwise":
         expected = [rows.roll(1, 0) for rows in expected]
-    assert _agrees(net, expected) == (how == "alone")
+    assert _agrees(net, expected, torch.bfloat16) == (how == "alone")
 
 
 def test_sampled_frequencies_are_the_models(device, tiny_folder):

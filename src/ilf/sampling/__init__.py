@@ -52,7 +52,11 @@ class Completion:
 
 
 class Sampler(Protocol):
-    """A model that can be sampled from."""
+    """A model that can be sampled from.
+
+    One that needs more than `steps.SEQUENCES` samples under way to be kept busy says so in an attribute
+    `at_once`.
+    """
 
     model: str
     """Hash of the weights."""

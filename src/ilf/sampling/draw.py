@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 # Rows of logits handled together: small enough that their temporaries stay in the processor's cache.
 _CHUNK = 8
+# On a GPU, few enough for their temporaries to be small beside the model.
+_GPU_CHUNK = 512
 # Tokens summed into one block of the cumulative distribution.
 _BLOCK = 256
 # Tokens looked at first when a nucleus is cut; where they hold less than top_p, all are sorted.
@@ -53,7 +55,7 @@ def choose(
     if owners is None:
         owners = np.arange(len(logits))
     draws = torch.from_numpy(numbers).to(logits.device)
-    chunk = _CHUNK if logits.device.type == "cpu" else len(logits)
+    chunk = _CHUNK if logits.device.type == "cpu" else _GPU_CHUNK
     tokens, logprobs = [], []
     for start in range(0, len(logits), chunk):
         low, high = np.searchsorted(owners, (start, start + chunk))

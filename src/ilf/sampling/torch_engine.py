@@ -22,10 +22,11 @@ import numpy as np
 import torch
 
 from ilf import models
+from ilf.errors import ConfigError
 from ilf.prompts import Prompt
 from ilf.sampling import Completion, Sampler, SamplingParams
 from ilf.sampling.draw import choose, uniforms
-from ilf.sampling.packed import pack
+from ilf.sampling.packed import can_pack, pack
 from ilf.sampling.shared_cache import NoRoom, Prefix, Row, SharedCache, own_attention, token_bytes
 from ilf.sampling.text import TextStream, encode, sample_key
 from ilf.sampling.transformers_engine import TransformersSampler
@@ -41,25 +42,40 @@ _TOGETHER = 0.25
 
 
 def open(
-    model: str, *, device: str | None = None, batch_size: int | None = None, cache_gb: float | None = None
+    model: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    cache_gb: float | None = None,
 ) -> Sampler:
     """Open a MODEL string (see `ilf.models.resolve`).
 
     Args:
         model: hub id, folder, GGUF file or package.
         device: torch device; None takes CUDA where there is one.
-        batch_size: most samples under way together; None means 512.
+        dtype: `float32` or `bfloat16`; None means float32 on the CPU and, where the GPU computes it natively,
+            bfloat16. On the CPU, bfloat16 is for the products of the layers only, and pays on processors
+            that compute it natively.
+        batch_size: most samples under way together; None means 512, on a GPU 2,048.
         cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
             the weights take, but at most half of what is free.
 
     Raises:
+        ConfigError: an unknown `dtype`, or one that this processor does not compute.
         ModelError: the model cannot be opened.
     """
+    if dtype not in (None, "float32", "bfloat16"):
+        raise ConfigError(f"sampling engine torch: dtype: {dtype!r} is neither float32 nor bfloat16")
+    kind = None if dtype is None else getattr(torch, dtype)
     folder = models.resolve(model)
-    net = models.load_model(folder.path, device)
+    on_cpu = device == "cpu" or (device is None and not torch.cuda.is_available())
+    if on_cpu and kind is not None and not can_pack(kind):
+        raise ConfigError(f"sampling engine torch: dtype: this processor does not compute in {dtype}")
+    net = models.load_model(folder.path, device, torch.float32 if on_cpu else kind)
     expected = _probe_alone(net)
-    pack(net)
-    if not _agrees(net, expected):
+    pack(net, kind or torch.float32)
+    if not _agrees(net, expected, kind or net.dtype):
         log.warning(
             "%s computes attention its own way: sampling it with engine transformers", type(net).__name__
         )
@@ -83,7 +99,8 @@ class TorchSampler:
         self.model = model
         self._net, self._tokenizer, self._context = net, tokenizer, context
         self._end = models.end_tokens(tokenizer, net)
-        self._batch_size = batch_size or 512
+        self._batch_size = batch_size or (512 if net.device.type == "cpu" else 2048)
+        self.at_once = (batch_size or 0) if net.device.type == "cpu" else 4 * self._batch_size
         self._cache_bytes = int(cache_gb * 2**30) if cache_gb else _cache_bytes(net)
 
     def sample(
@@ -328,7 +345,7 @@ def _probe_alone(net: Any) -> list[Any]:
     return expected
 
 
-def _agrees(net: Any, expected: list[Any]) -> bool:
+def _agrees(net: Any, expected: list[Any], dtype: torch.dtype) -> bool:
     """Whether the model computes the same with the shared cache as by itself (`expected`)."""
     try:
         with own_attention(net):
@@ -339,7 +356,7 @@ def _agrees(net: Any, expected: list[Any]) -> bool:
             for step in range(len(_PROBE_NEXT) + 1):
                 order = [prefixes.index(row.prefix) for row in rows] if step else [0, 1]
                 wanted = torch.stack([expected[which][step] for which in order])
-                if not _close(logits.float().log_softmax(-1), wanted, net.dtype):
+                if not _close(logits.float().log_softmax(-1), wanted, dtype):
                     return False
                 if step < len(_PROBE_NEXT):
                     for row in members:
@@ -351,7 +368,7 @@ def _agrees(net: Any, expected: list[Any]) -> bool:
         return False
 
 
-def _close(found: Any, wanted: Any, dtype: Any) -> bool:
+def _close(found: Any, wanted: Any, dtype: torch.dtype) -> bool:
     """Whether log-probabilities (rows, vocabulary) are the same, as far as the weights' type can tell."""
     if dtype == torch.float32:
         return bool((found - wanted).abs().max() < 1e-3)

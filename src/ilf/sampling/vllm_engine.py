@@ -51,6 +51,8 @@ def open(model: str, **options: Any) -> VLLMSampler:
 class VLLMSampler:
     """Samples with an in-process `vllm.LLM`."""
 
+    at_once = _SAMPLES
+
     def __init__(self, llm: Any, tokenizer: Any, context: int, model: str) -> None:
         self.model = model
         self._llm, self._tokenizer, self._context = llm, tokenizer, context

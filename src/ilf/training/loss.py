@@ -186,7 +186,10 @@ def segment_attention(
     if segments.rows is not None and (window is None or max(sizes) <= window):
         tokens, places, mask = segments.rows
         q, k, v = (
-            tensor[0].index_select(1, tokens).unflatten(1, (len(sizes), -1)).transpose(0, 1)
+            tensor[0]
+            .index_select(1, tokens)
+            .view(len(tensor[0]), len(sizes), -1, tensor.shape[3])
+            .transpose(0, 1)
             for tensor in (query, key, value)
         )
         out = attend(q, k, v, attn_mask=mask, is_causal=mask is None)
