@@ -12,6 +12,8 @@ from bytemodel import write_model  # noqa: E402
 from ilf import metrics, scoring  # noqa: E402
 from ilf.errors import ModelError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("without_gpu")  # in bfloat16 the losses would only be alike
+
 
 @pytest.fixture(scope="module", params=["llama", "gpt2", "gemma2"])
 def tiny(request, tmp_path_factory):

@@ -292,6 +292,7 @@ def test_what_is_said_before_it_starts(tiny: Path, examples: list[Example], tmp_
     assert "GB of memory" in text and "GB of disk" in text
 
 
+@pytest.mark.usefixtures("without_gpu")
 def test_memory_and_disk_are_looked_at_first(
     monkeypatch: pytest.MonkeyPatch, tiny: Path, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -299,7 +300,7 @@ def test_memory_and_disk_are_looked_at_first(
     with pytest.raises(TrainingError, match=r"about 0\.\d GB of memory .*0\.1 GB are free.*lora") as error:
         finetune(tiny, examples, tmp_path / "m", QUICK)
     assert "\n" not in str(error.value)
-    monkeypatch.undo()
+    monkeypatch.setattr(preflight, "available_memory", lambda: 10**11)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: os.statvfs_result([0] * 10) and _Usage())
     with pytest.raises(TrainingError, match=r"GB of disk .*make space"):
         finetune(tiny, examples, tmp_path / "m", QUICK)

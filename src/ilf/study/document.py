@@ -263,7 +263,10 @@ def _size_figure(results: Results) -> Figure | None:
         for metric, series in curves.items()
         for name, points in series.items()
     )
-    caption = "Nested subsets, seeds averaged; πRefine is the same throughout."
+    caption = (
+        "Nested subsets, seeds averaged; πRefine is the same throughout. "
+        "The paper draws 50 to 200 model-written items, and people's feedback as one mark."
+    )
     return Figure("figure-4", "Figure 4. Size of the feedback set.", caption, drawing, told)
 
 
