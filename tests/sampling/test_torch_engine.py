@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -11,7 +13,15 @@ from ilf.errors import ConfigError, ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
 from ilf.sampling.packed import can_pack  # noqa: E402
-from ilf.sampling.shared_cache import NoRoom, Prefix, SharedCache, own_attention, pool_capacities  # noqa: E402
+from ilf.sampling.shared_cache import (  # noqa: E402
+    _CALL,
+    NoRoom,
+    Prefix,
+    SharedCache,
+    _together,
+    own_attention,
+    pool_capacities,
+)
 from ilf.sampling.torch_engine import TorchSampler, _agrees, _probe_alone, _Work  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
 
@@ -284,6 +294,31 @@ def test_memory_that_rows_have_left_is_given_back(tiny_folder):
         assert cache._taken() == 20 * 32
         assert last[:20].abs().amax((1, 2, 3)).min() > 0
         assert last[22:199].abs().max() == 0  # a page may be shared with a neighbour
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 300)), max_size=7), st.booleans())
+def test_every_slot_with_rows_is_attended_to_once(slots, apart):
+    counts, lengths = [count for count, _ in slots], [length for _, length in slots]
+    calls = _together(counts, lengths, apart)
+    covered = [slot for first, last in calls for slot in range(first, last)]
+    assert covered == sorted(set(covered))
+    assert {slot for slot, count in enumerate(counts) if count} <= set(covered)
+
+    def cost(calls):
+        return sum((b - a) * max(counts[a:b]) * max(lengths[a:b]) + _CALL for a, b in calls)
+
+    def partitions(first):
+        yield []
+        for a in range(first, len(slots)):
+            for b in range(a + 1, len(slots) + 1):
+                yield from ([(a, b), *rest] for rest in partitions(b))
+
+    if apart:
+        used = {slot for slot, count in enumerate(counts) if count}
+        ways = (w for w in partitions(0) if used <= {slot for a, b in w for slot in range(a, b)})
+        assert cost(calls) == min(map(cost, ways))
+    else:
+        assert len(calls) <= 1
 
 
 def test_pools_reach_the_longest_sample():

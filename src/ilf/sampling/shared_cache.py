@@ -30,6 +30,8 @@ from transformers import AttentionInterface
 _NAME = "ilf_shared_cache"
 _FIRST_POOL = 32
 _ALIGN = 16
+# What a call of attention costs beyond its products, in queries times tokens.
+_CALL = 2000
 # Python names it from 3.13 on. Without it, a machine short of memory could refuse what is never written to.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 # torch's fused attention for the CPU, which gives its log-sum-exp as well; elsewhere plain products.
@@ -90,17 +92,25 @@ class _Pass:
     """Where each sample's new key and value go in the flat store: (count * kv heads,)."""
     parts: list[tuple[_Pool, int, int, int, Any]]
     """(pool, first, last, tokens, mask) of the samples in each pool."""
-    slots: int
-    """Prompts attended to."""
+    attended: list[_Prompts]
+    """The prompts of the samples."""
+    scatter: Any
+    """Where each sample stands among what the prompts' parts give, one after the other: (count,)."""
+
+
+@dataclass
+class _Prompts:
+    """Prompts in neighbouring slots, whose samples are attended for in one call."""
+
+    first: int
+    last: int
     widest: int
     """Most samples that one of them has."""
     gather: Any
-    """Samples by prompt, filled up to the widest: (slots * widest,)."""
-    scatter: Any
-    """Where each sample stands in `gather`: (count,)."""
+    """Samples by prompt, filled up to the widest: (prompts * widest,)."""
     longest: int
     mask: Any
-    """Of the prompts: (slots, 1, 1, longest)."""
+    """(prompts, 1, 1, longest)."""
 
 
 def kv_shape(net: Any) -> tuple[int, int, int]:
@@ -305,16 +315,25 @@ class SharedCache:
         members: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             members.setdefault(row.prefix.slot, []).append(place)
-        slots = max(members, default=-1) + 1
-        widest = max(map(len, members.values()), default=0)
-        gather = np.zeros((slots, widest), np.int64)
+        counts = [len(members.get(slot, ())) for slot in range(max(members, default=-1) + 1)]
+        sizes = [len(self._prefixes[slot].ids) if count else 1 for slot, count in enumerate(counts)]
+        attended = []
         scatter = np.zeros(len(rows), np.int64)
-        lengths = np.ones(slots, np.int64)  # an empty slot attends to one zero: harmless, and no NaN
-        for slot, places_of in members.items():
-            gather[slot, : len(places_of)] = places_of
-            scatter[places_of] = slot * widest + np.arange(len(places_of))
-            lengths[slot] = len(self._prefixes[slot].ids)
-        longest = _aligned(int(lengths.max(initial=1)))
+        base = 0
+        for start_slot, end_slot in _together(counts, sizes, apart=self._net.device.type == "cpu"):
+            widest = max(counts[start_slot:end_slot])
+            gather = np.zeros((end_slot - start_slot, widest), np.int64)
+            for slot in range(start_slot, end_slot):
+                places_of = members.get(slot, [])
+                row_of = slot - start_slot
+                gather[row_of, : len(places_of)] = places_of
+                scatter[places_of] = base + row_of * widest + np.arange(len(places_of))
+            base += gather.size
+            # An empty slot attends to one zero: harmless, and no NaN.
+            of_slots = np.array(sizes[start_slot:end_slot])
+            longest = _aligned(int(of_slots.max()))
+            mask = self._mask(of_slots, longest)
+            attended.append(_Prompts(start_slot, end_slot, widest, self._ints(gather.ravel()), longest, mask))
         return _Pass(
             cache=self,
             prompts=spans,
@@ -322,12 +341,8 @@ class SharedCache:
             count=len(rows),
             put=self._ints(np.concatenate(put) if put else []),
             parts=parts,
-            slots=slots,
-            widest=widest,
-            gather=self._ints(gather.ravel()),
+            attended=attended,
             scatter=self._ints(scatter),
-            longest=longest,
-            mask=self._mask(lengths, longest),
         )
 
     def _mask(self, lengths: Any, tokens: int) -> Any:
@@ -429,19 +444,61 @@ def _join(plan: _Pass, layer: int, query: Any, scaling: float) -> Any:
     ]  # fmt: skip
     own_out = torch.cat([out for out, _ in own]).view(count, heads, size)
     own_lse = torch.cat([lse for _, lse in own]).view(count, heads, 1)
-    # All samples of one prompt are one matrix of queries.
-    by_prompt = query.index_select(0, plan.gather).view(plan.slots, plan.widest, cache.heads, shared, size)
-    by_prompt = by_prompt.transpose(1, 2).reshape(plan.slots, cache.heads, plan.widest * shared, size)
-    keys, values = cache.prompt[:, layer, : plan.slots, :, : plan.longest]
-    out, lse = _attend(by_prompt, keys, values, plan.mask, scaling)
-    out = _by_sample(out, plan, shared).reshape(-1, heads, size).index_select(0, plan.scatter)
-    lse = _by_sample(lse[..., None], plan, shared).reshape(-1, heads, 1).index_select(0, plan.scatter)
+    outs, lses = [], []
+    for part in plan.attended:
+        # All samples of one prompt are one matrix of queries.
+        slots, widest = part.last - part.first, part.widest
+        by_prompt = query.index_select(0, part.gather).view(slots, widest, cache.heads, shared, size)
+        by_prompt = by_prompt.transpose(1, 2).reshape(slots, cache.heads, widest * shared, size)
+        keys, values = cache.prompt[:, layer, part.first : part.last, :, : part.longest]
+        out, lse = _attend(by_prompt, keys, values, part.mask, scaling)
+        outs.append(_by_sample(out, widest, shared).reshape(-1, heads, size))
+        lses.append(_by_sample(lse[..., None], widest, shared).reshape(-1, heads, 1))
+    out = torch.cat(outs).index_select(0, plan.scatter)
+    lse = torch.cat(lses).index_select(0, plan.scatter)
     return torch.lerp(own_out.float(), out.float(), torch.sigmoid(lse - own_lse)).to(query.dtype)
 
 
-def _by_sample(tensor: Any, plan: _Pass, shared: int) -> Any:
+def _by_sample(tensor: Any, widest: int, shared: int) -> Any:
     slots, heads, _, size = tensor.shape
-    return tensor.view(slots, heads, plan.widest, shared, size).transpose(1, 2)
+    return tensor.view(slots, heads, widest, shared, size).transpose(1, 2)
+
+
+def _together(counts: Sequence[int], lengths: Sequence[int], apart: bool) -> list[tuple[int, int]]:
+    """Which neighbouring slots to attend to in one call; it costs each of them what the largest needs.
+
+    Args:
+        counts: rows of each slot; empty ones at a call's ends are left out.
+        lengths: tokens of each slot's prompt.
+        apart: whether more than one call can pay; on a GPU none does.
+
+    Returns:
+        (first, last) of each call, in order, in which all rows are.
+    """
+    size = len(counts)
+    if not apart:
+        return [(0, size)] if size else []
+    best, before = [0.0] * (size + 1), [0] * (size + 1)
+    for end in range(1, size + 1):
+        if not counts[end - 1]:
+            best[end], before[end] = best[end - 1], -1
+            continue
+        best[end] = math.inf
+        widest = longest = 0
+        for start in range(end - 1, -1, -1):
+            widest, longest = max(widest, counts[start]), max(longest, lengths[start])
+            cost = best[start] + (end - start) * widest * longest + _CALL
+            if cost < best[end]:
+                best[end], before[end] = cost, start
+    calls, end = [], size
+    while end:
+        start = before[end]
+        if start < 0:
+            end -= 1
+            continue
+        calls.append((start, end))
+        end = start
+    return calls[::-1]
 
 
 def _attend(query: Any, key: Any, value: Any, mask: Any, scaling: float) -> tuple[Any, Any]:
