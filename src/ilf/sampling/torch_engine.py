@@ -74,8 +74,9 @@ def open(
         raise ConfigError(f"sampling engine torch: dtype: this processor does not compute in {dtype}")
     net = models.load_model(folder.path, device, torch.float32 if on_cpu else kind)
     expected = _probe_alone(net)
+    fits = _agrees(net, expected, net.dtype)  # before its products are rounded, where they will be
     pack(net, kind or torch.float32)
-    if not _agrees(net, expected, kind or net.dtype):
+    if not (fits and _agrees(net, expected, kind or net.dtype)):
         log.warning(
             "%s computes attention its own way: sampling it with engine transformers", type(net).__name__
         )
