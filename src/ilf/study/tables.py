@@ -153,6 +153,10 @@ def _by_rule(items: Sequence[ItemResult]) -> str:
     )
 
 
+def _of_model(written: Sequence[str]) -> str:
+    return " A model's texts are read by a rule alone (docs/study.md)." if written else ""
+
+
 def _of_seeds(seeds: int) -> str:
     return f" Different items of {seeds} seeds, and the model's texts of all of them." if seeds > 1 else ""
 
@@ -186,7 +190,7 @@ def table_5(items: Sequence[ItemResult], written: Sequence[str], seeds: int = 1)
         Column("ours, model", "percent", 0),
         Column("paper, InstructGPT", "percent", 0),
     ]
-    note = f"Share of items; one may have several. {_by_rule(items)}{_of_seeds(seeds)}"
+    note = f"Share of items; one may have several. {_by_rule(items)}{_of_model(written)}{_of_seeds(seeds)}"
     return Table("table-5", "Table 5. Kinds of bug that feedback addresses.", columns, rows, note)
 
 
@@ -222,7 +226,7 @@ def table_6(items: Sequence[ItemResult], written: Sequence[str], seeds: int = 1)
         Column("ours, model"),
         Column("paper, InstructGPT"),
     ]
-    note = _by_rule(items) + _of_seeds(seeds)
+    note = _by_rule(items) + _of_model(written) + _of_seeds(seeds)
     return Table("table-6", "Table 6. How much one item says.", columns, rows, note)
 
 
