@@ -161,7 +161,10 @@ def curves(
         axis.set_xlabel(label)
         axis.set_ylabel(f"{metric} (%)")
         axis.set_ylim(bottom=0)
-        axis.legend(frameon=False, fontsize=8, labelcolor=INK)
+        if len(panels) == 1 and len(series) > 4:  # too many to stand among the curves
+            drawing.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
+        else:
+            axis.legend(frameon=False, fontsize=8, labelcolor=INK)
     return drawing
 
 
