@@ -199,8 +199,7 @@ def perplexity(name: str, folder: Path, pairs: list[tuple[str, str]]) -> float |
         scores = []
         with torch.inference_mode():
             for given, said in texts:
-                logits = net(torch.tensor([given + said])).logits[0, len(given) - 1 : -1].log_softmax(-1)
-                scores.append(float(logits.gather(1, torch.tensor(said)[:, None]).sum()))
+                scores.append(_logprob(net(torch.tensor([given + said])).logits[0], given, said))
     elif name in ("paper", "transformers", "torch"):
         scores = [logprob for logprob, _ in score(str(folder), pairs)]
     else:
@@ -229,17 +228,21 @@ def _openvino_scores(texts: list[tuple[list[int], list[int]]], properties: dict[
                 "beam_idx": np.zeros(1, np.int32),
             }
             [logits] = model.create_infer_request().infer(inputs).values()
-            logprobs = torch.from_numpy(logits[0, len(given) - 1 : -1]).double().log_softmax(-1)
-            scores.append(float(logprobs.gather(1, torch.tensor(said)[:, None]).sum()))
+            scores.append(_logprob(torch.from_numpy(logits[0]), given, said))
     return scores
 
 
-def pass_rate(args: argparse.Namespace, folder: Path, tasks: list[Task], found: list[Completion]) -> float:
+def _logprob(logits: Any, given: list[int], said: list[int]) -> float:
+    """Of the tokens `said` after `given`, from the logits (tokens, vocabulary) at all of them."""
+    logprobs = logits[len(given) - 1 : -1].double().log_softmax(-1)
+    return float(logprobs.gather(1, torch.tensor(said)[:, None]).sum())
+
+
+def pass_rate(prompter: Prompter, tasks: list[Task], found: list[Completion]) -> float:
     """Share of the completions that are programs which pass their task's tests."""
     from ilf.records import Program
     from ilf.sandbox import Verifier
 
-    prompter = Prompter("chat", template=models.chat_template(folder))
     programs = [
         Program(task_id=tasks[one.prompt].task_id, code=prompter.extract_program(tasks[one.prompt], one.text))
         for one in found
@@ -277,10 +280,17 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One engine in this process (its own, so that peak memory is its alone)."""
     clock = clock_of(args)
     folder = models.resolve(args.model)
-    tasks, prompts, stop = make_prompts(args, folder.path)
+    tasks, prompts, prompter = make_prompts(args, folder.path)
     params = SamplingParams(
-        n=args.one_n, temperature=args.temperature, max_tokens=args.max_tokens, stop=stop, seed=args.seed
+        n=args.one_n,
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
+        stop=prompter.stop,
+        seed=args.seed,
     )
+    pairs = [
+        (prompt.text, task.reference or "") for task, prompt in zip(tasks[:50], prompts[:50], strict=True)
+    ]
     if name in SLOW:
         few = args.paper_tasks if name == "paper" else args.slow_tasks
         tasks, prompts = (rows[:: max(1, len(rows) // few)][:few] for rows in (tasks, prompts))
@@ -319,13 +329,9 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         memory = torch.cuda.max_memory_allocated() / 2**30
     quality = {}
     if args.quality:
-        own, asked, _ = make_prompts(args, folder.path)
-        pairs = [
-            (prompt.text, task.reference or "") for task, prompt in zip(own[:50], asked[:50], strict=True)
-        ]
         quality = {
             "perplexity": perplexity(name, folder.path, pairs),
-            "passed": pass_rate(args, folder.path, tasks, found),
+            "passed": pass_rate(prompter, tasks, found),
         }
     return {
         **quality,
@@ -343,7 +349,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Task], list[Prompt], tuple[str, ...]]:
+def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Task], list[Prompt], Prompter]:
     """The tasks asked for, and prompts for programs, or for refinements of a program with a long feedback."""
     from ilf.tasks import load_tasks
 
@@ -356,10 +362,10 @@ def make_prompts(args: argparse.Namespace, folder: Path) -> tuple[list[Task], li
     tasks = tasks[: args.limit]
     prompter = Prompter("chat", template=models.chat_template(folder))
     if args.kind == "program":
-        return tasks, [prompter.program(task) for task in tasks], prompter.stop
+        return tasks, [prompter.program(task) for task in tasks], prompter
     feedback = "The function handles the first case only. " * 8  # as long as people's in the paper: 69 words
     prompts = [prompter.refinement(task, task.reference or "", feedback) for task in tasks]
-    return tasks, prompts, prompter.stop
+    return tasks, prompts, prompter
 
 
 def main() -> None:

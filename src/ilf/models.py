@@ -131,6 +131,13 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def default_device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> Any:
     """The model of a folder, in evaluation mode; a PEFT adapter is merged into its base.
 
@@ -145,7 +152,7 @@ def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> An
     transformers = _transformers()
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     if dtype is None:
         native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = torch.bfloat16 if native else torch.float32

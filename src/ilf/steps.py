@@ -58,7 +58,7 @@ class Writer:
     @property
     def at_once(self) -> int:
         """Samples to ask it for in one call."""
-        return max(SEQUENCES, getattr(self.sampler, "at_once", SEQUENCES))
+        return max(SEQUENCES, getattr(self.sampler, "at_once", 0))
 
 
 @dataclass(frozen=True)

@@ -373,9 +373,8 @@ def test_the_same_verdicts_on_busy_cores():
     codes = [RIGHT, "def f(x): return 0\n", spin.format(0.15), spin.format(0.3), spin.format(1.0), "1/0"] * 6
     limits = Limits(cpu_seconds=0.6, wall_seconds=1.5)
     alone = statuses(verify(TASKS, programs(*codes), limits=limits, workers=1))
-    burn = (
-        f"import os\nwhile os.getppid() == {os.getpid()}: pass"  # they end with this process, killed or not
-    )
+    # They end with this process, also where it is killed.
+    burn = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     burners = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2 * os.cpu_count())]
     try:
         busy = statuses(verify(TASKS, programs(*codes), limits=limits, workers=2 * os.cpu_count()))

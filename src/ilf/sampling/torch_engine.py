@@ -69,7 +69,7 @@ def open(
         raise ConfigError(f"sampling engine torch: dtype: {dtype!r} is neither float32 nor bfloat16")
     kind = None if dtype is None else getattr(torch, dtype)
     folder = models.resolve(model)
-    on_cpu = device == "cpu" or (device is None and not torch.cuda.is_available())
+    on_cpu = (device or models.default_device()) == "cpu"
     if on_cpu and kind is not None and not can_pack(kind):
         raise ConfigError(f"sampling engine torch: dtype: this processor does not compute in {dtype}")
     net = models.load_model(folder.path, device, torch.float32 if on_cpu else kind)
