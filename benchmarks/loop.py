@@ -58,7 +58,7 @@ class PaperWay:
     """Each step of a finished run again, the paper's way; seconds by step."""
 
     def __init__(self, folder: Path, every: int) -> None:
-        from ilf.algorithm import load_source, load_splits
+        from ilf.preparation import load_source, load_splits
 
         self.config = load_config(folder / "config.toml")
         self.files = RunFolder(folder).round(1)
@@ -129,7 +129,7 @@ class PaperWay:
         return opened - began + (time.perf_counter() - opened) * len(prompts) / len(few)
 
     def _prompter(self, model: str) -> Any:
-        from ilf.steps import make_prompter
+        from ilf.policy import make_prompter
 
         return make_prompter(model, self.config.engine.name, self.config.prompts.style)
 
@@ -141,7 +141,7 @@ class PaperWay:
         return seconds * len(programs) / len(few)
 
     def _refiner_examples(self) -> list[Example]:
-        from ilf.steps import refiner_examples
+        from ilf.steps.refiner import refiner_examples
 
         refine = {task.task_id for task in self.splits["refine"]}
         items = [item for item in read_jsonl(self.files.feedback, Feedback) if item.task_id in refine]
@@ -172,10 +172,10 @@ class PaperWay:
 
 def growth(config: Path, folder: Path, factors: Sequence[int] = (1, 4, 16)) -> None:
     """The loop at several times the samples, with a scripted model: seconds, and peak memory of any process."""
-    from ilf.algorithm import load_splits
     from ilf.config import build_config, dump_config
     from ilf.dryrun import write_script
-    from ilf.steps import make_prompter
+    from ilf.policy import make_prompter
+    from ilf.preparation import load_splits
 
     base = load_config(config)
     tasks = [task for split in load_splits(base).values() for task in split]

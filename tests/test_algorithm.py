@@ -12,7 +12,7 @@ import pytest
 from toy import config, outputs, world
 from toy import tasks as toy_tasks
 
-from ilf import algorithm, runfolder, steps
+from ilf import learners, policy, runfolder
 from ilf.algorithm import run
 from ilf.errors import (
     ConfigError,
@@ -25,7 +25,10 @@ from ilf.errors import (
     SandboxFailure,
     TrainingError,
 )
+from ilf.kinds import function
 from ilf.records import Example, Feedback, Program, Refinement, Verdict, read_jsonl, write_jsonl
+from ilf.sampling import scripted
+from ilf.steps import evaluation, examples, feedback, programs, verdicts
 
 
 class FakeVerifier:
@@ -62,9 +65,8 @@ class FakeVerifier:
 
 @pytest.fixture
 def fake_sandbox(monkeypatch):
-    monkeypatch.setattr(steps, "Verifier", FakeVerifier)
-    monkeypatch.setattr(steps, "self_check", lambda **_: None)
-    monkeypatch.setattr(algorithm, "self_check", lambda **_: None)
+    monkeypatch.setattr(function, "Verifier", FakeVerifier)
+    monkeypatch.setattr(function, "self_check", lambda **_: None)
 
 
 def test_the_whole_loop_in_the_real_sandbox(tmp_path, capsys):
@@ -107,7 +109,7 @@ def test_a_finished_run_does_nothing_again(tmp_path, fake_sandbox, monkeypatch, 
     settings = world(tmp_path)
     run(settings, tmp_path / "run")
     before = outputs(tmp_path / "run")
-    monkeypatch.setattr(steps, "open_sampler", HashOnly)
+    monkeypatch.setattr(policy, "open_sampler", HashOnly)
     capsys.readouterr()
     run(settings, tmp_path / "run")
     assert capsys.readouterr().err.count(": unchanged") == 8
@@ -197,9 +199,10 @@ def _events(monkeypatch, act):
     around(runfolder.Growing, "append")
     around(runfolder.Growing, "finish")
     around(runfolder.RunFolder, "write_manifest")
-    around(algorithm, "write_jsonl")
-    around(algorithm, "write_text")
-    around(steps, "finetune_model")
+    around(feedback, "write_jsonl")
+    around(examples, "write_jsonl")
+    around(evaluation, "write_text")
+    around(scripted, "learn")
 
 
 def _in_child(do):
@@ -216,8 +219,8 @@ def _in_child(do):
 
 
 def test_killed_anywhere_it_ends_as_if_never_killed(tmp_path, fake_sandbox, monkeypatch):
-    monkeypatch.setattr(steps, "SEQUENCES", 4)  # several batches a step
-    monkeypatch.setattr(steps, "ROWS", 3)
+    monkeypatch.setattr(policy, "SEQUENCES", 4)  # several batches a step
+    monkeypatch.setattr(verdicts, "ROWS", 3)
     # A kill, unlike a power cut, loses nothing that was written: the test need not wait for the disk.
     monkeypatch.setattr(os, "fsync", lambda _: None)
     settings = world(tmp_path)
@@ -247,7 +250,7 @@ def test_killed_anywhere_it_ends_as_if_never_killed(tmp_path, fake_sandbox, monk
 
 
 def test_a_killed_step_repeats_at_most_the_batch_in_flight(tmp_path, fake_sandbox, monkeypatch):
-    monkeypatch.setattr(steps, "SEQUENCES", 4)
+    monkeypatch.setattr(policy, "SEQUENCES", 4)
     settings = world(tmp_path)
     real, appended = runfolder.Growing.append, []
 
@@ -261,9 +264,9 @@ def test_a_killed_step_repeats_at_most_the_batch_in_flight(tmp_path, fake_sandbo
         patch.setattr(runfolder.Growing, "append", append)
         run(settings, tmp_path / "run")
     batches = []
-    real_samples = steps._samples
+    real_samples = programs.samples_of
     monkeypatch.setattr(
-        steps, "_samples", lambda *args: (batches.append(args[4][0].task_id), real_samples(*args))[1]
+        programs, "samples_of", lambda *args: (batches.append(args[4][0].task_id), real_samples(*args))[1]
     )
     run(settings, tmp_path / "run")
     first_step = [task for task in batches if "test" not in task][:1]
@@ -313,12 +316,12 @@ def test_missing_libraries_and_trackers_are_said_before_the_first_step(monkeypat
     real = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == "peft" else real(name))
     pytest.importorskip("accelerate")
-    steps.require_training([FinetuneConfig()], EngineConfig())
+    learners.require_training([FinetuneConfig()], EngineConfig())
     with pytest.raises(MissingDependency, match=r"peft is not installed: pip install 'ilf\[models\]'"):
-        steps.require_training([FinetuneConfig(), FinetuneConfig(method="lora")], EngineConfig())
+        learners.require_training([FinetuneConfig(), FinetuneConfig(method="lora")], EngineConfig())
     with pytest.raises(TrainingError, match="unknown tracker 'abacus'"):
-        steps.require_training([FinetuneConfig(report_to=("abacus",))], EngineConfig())
-    steps.require_training([FinetuneConfig(method="lora")], EngineConfig(name="scripted"))
+        learners.require_training([FinetuneConfig(report_to=("abacus",))], EngineConfig())
+    learners.require_training([FinetuneConfig(method="lora")], EngineConfig(name="scripted"))
 
 
 def test_a_prompt_that_does_not_fit_stops_before_the_first_sample(tmp_path, fake_sandbox, monkeypatch):
@@ -331,7 +334,7 @@ def test_a_prompt_that_does_not_fit_stops_before_the_first_sample(tmp_path, fake
 
     monkeypatch.setattr(ScriptedSampler, "check", check)
     monkeypatch.setattr(ScriptedSampler, "sample", lambda *_: pytest.fail("sampled"))
-    monkeypatch.setattr(steps, "SEQUENCES", 4)  # the prompt in question is in the last batch of four
+    monkeypatch.setattr(policy, "SEQUENCES", 4)  # the prompt in question is in the last batch of four
     with pytest.raises(ModelError, match=r"task toy/train_4: prompt too long"):
         run(world(tmp_path), tmp_path / "run")
 
@@ -449,7 +452,7 @@ def test_nothing_that_passes_is_said(tmp_path, fake_sandbox, monkeypatch):
             for verdict in super().verify(programs):
                 yield verdict.model_copy(update={"status": "failed"})
 
-    monkeypatch.setattr(steps, "Verifier", Failing)
+    monkeypatch.setattr(function, "Verifier", Failing)
     with pytest.raises((TrainingError, DataError), match=r"none of 10 refinements passed|no feedback"):
         run(
             settings.model_copy(update={"feedback": settings.feedback.model_copy(update={"filter": False})}),
@@ -463,7 +466,7 @@ def test_sandbox_failures_stop_the_run_and_are_never_wrong_programs(tmp_path, fa
             for number, verdict in enumerate(super().verify(programs)):
                 yield verdict.model_copy(update={"status": "sandbox_error"}) if number % 4 == 0 else verdict
 
-    monkeypatch.setattr(steps, "Verifier", Dying)
+    monkeypatch.setattr(function, "Verifier", Dying)
     with pytest.raises(SandboxFailure, match=r"4 of 16 programs got no verdict .more than 5%"):
         run(world(tmp_path), tmp_path / "run")
 

@@ -169,8 +169,8 @@ def test_one_step_after_the_other(ilf, tmp_path):
 
 
 def test_shuffled_feedback_is_everybody_elses(ilf, tmp_path):
+    from ilf.feedback import shuffled
     from ilf.records import Feedback
-    from ilf.steps import shuffled
 
     world(tmp_path)
     items = read_jsonl(tmp_path / "feedback.jsonl", Feedback)

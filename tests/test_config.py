@@ -72,7 +72,9 @@ def test_the_papers_settings_are_the_defaults():
         ({"tasks": {"source": "mbpp"}}, 'feedback.path: needed where feedback.source is "recorded"'),
         ({"tasks": {}}, "tasks.source: needed, but not given"),
         ({"name": "../up"}, "name: "),
-        ({"feedback": {"source": "aliens"}}, "feedback.source: Input should be 'recorded', 'human'"),
+        ({"feedback": {"source": "aliens"}}, "feedback.source: 'aliens' is unknown; known: recorded, human"),
+        ({"engine": {"name": "trch"}}, "engine.name: 'trch' is unknown; did you mean torch?"),
+        ({"learner": {"name": "my learner"}}, "learner.name: 'my learner' is unknown; known: sft"),
         ({"finetune": {"learning_rate": -1}}, "finetune.learning_rate: "),
         (
             {"verify": {"limits": {"cpu_second": 1}}},

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ilf.errors import DataError, RunFolderError
 from ilf.records import Example, read_jsonl
-from ilf.runfolder import FORMAT, Growing, Manifest, RunFolder, State, digest, key_of, require_disk
+from ilf.runfolder import FORMAT, Growing, RunFolder, digest, key_of, require_disk
 
 
 def rows(batch, size):
@@ -61,40 +61,6 @@ def test_finished_file_is_not_touched_while_a_new_one_grows(tmp_path):
     assert read_jsonl(path, Example)[0].prompt == "one"
 
 
-def test_a_step_is_done_once_until_something_changes(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    state = State(folder, Manifest(version="0", created="now", identity={}))
-    out = tmp_path / "out"
-    done = []
-
-    def do(value):
-        with state.step("round-1/1-x", [out], value=value) as step:
-            if step.todo:
-                out.write_text("x")
-                done.append(value)
-                step.counts = {"rows": 1}
-
-    do(1)
-    do(1)
-    assert done == [1]
-    state = State(folder, folder.read_manifest())  # a new process
-    do(1)
-    assert done == [1]
-    do(2)
-    out.unlink()
-    do(2)
-    assert done == [1, 2, 2]
-    assert folder.read_manifest().steps["round-1/1-x"].counts == {"rows": 1}
-
-
-def test_seconds_of_an_interrupted_step_are_counted(tmp_path):
-    state = State(RunFolder(tmp_path), Manifest(version="0", created="now", identity={}))
-    with pytest.raises(KeyboardInterrupt), state.step("s", [tmp_path / "o"]):
-        raise KeyboardInterrupt
-    assert "s" in RunFolder(tmp_path).read_manifest().partial_seconds
-    assert "s" not in RunFolder(tmp_path).read_manifest().steps
-
-
 def test_a_newer_folder_and_a_broken_manifest_are_refused(tmp_path):
     folder = RunFolder(tmp_path)
     folder.manifest.write_text(json.dumps({"format": FORMAT + 1, "version": "9.9"}))
@@ -106,6 +72,19 @@ def test_a_newer_folder_and_a_broken_manifest_are_refused(tmp_path):
     folder.manifest.write_text("{}")
     with pytest.raises(RunFolderError, match="version: Field required"):
         folder.read_manifest()
+
+
+def test_a_folder_of_version_0_1_is_read_but_not_gone_on_in(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.manifest.write_text(
+        '{"format": 1, "version": "0.1.0", "created": "now", "identity": {}, "environment": {}, "seed": 0,'
+        ' "tasks_hash": null, "steps": {"round-1/1-programs": {"key": "k", "seconds": 1, "counts": {}}},'
+        ' "partial_seconds": {}}'
+    )
+    found = folder.read_manifest()
+    assert found.steps["round-1/1-programs"].seconds == 1
+    with pytest.raises(RunFolderError, match=r"made by ilf 0\.1\.0 .format 1.: .*another folder with --out"):
+        folder.refuse_older(found)
 
 
 def _hold(path, ready, leave):

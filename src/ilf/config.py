@@ -10,15 +10,36 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from ilf import seams
 from ilf.errors import ConfigError
 from ilf.sandbox import Limits
 from ilf.training import FinetuneConfig
 
 S = TypeVar("S", bound=BaseModel)
+
+
+def _named_in(table: Mapping[str, str]) -> AfterValidator:
+    """A name of a seam, or an import path."""
+
+    def known(name: str) -> str:
+        try:
+            return seams.check(table, name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(known)
 
 
 class _Section(BaseModel):
@@ -60,8 +81,8 @@ class SamplingConfig(_Section):
 class EngineConfig(_Section):
     """What computes the samples."""
 
-    name: str = "torch"
-    """`torch`, `transformers`, `openai`, `vllm` or `scripted`."""
+    name: Annotated[str, _named_in(seams.ENGINES)] = "torch"
+    """`torch`, `transformers`, `openai`, `vllm`, `scripted`, or an import path, `package.module:open`."""
     options: dict[str, Any] = {}
     """Passed to the engine as they are."""
 
@@ -79,7 +100,8 @@ class VerifyConfig(_Section):
 class FeedbackConfig(_Section):
     """Where feedback comes from."""
 
-    source: Literal["recorded", "human", "execution", "model"] = "recorded"
+    source: Annotated[str, _named_in(seams.SOURCES)] = "recorded"
+    """`recorded`, `human`, `execution`, `model`, or an import path, `package.module:gather`."""
     path: str | list[str] | None = None
     """`recorded`: a file in the paper's form or ours, one a round; the starter suite has its own."""
     only_unsolved: bool = True
@@ -94,6 +116,8 @@ class FeedbackConfig(_Section):
     """`model`: who writes the feedback; the run's own model by default."""
     shots: int = Field(default=2, ge=0)
     """`model`: recorded items shown in the prompt as examples, from `path`."""
+    options: dict[str, Any] = {}
+    """Settings of a source of somebody else's."""
 
 
 class RefinerConfig(_Section):
@@ -121,6 +145,22 @@ class SelectionConfig(_Section):
     """Inverse temperature of the target distribution (equation 6)."""
     clip: float = Field(default=10.0, ge=1)
     """Weights stay within [median / clip, median · clip] of their task's."""
+
+
+class LearnerConfig(_Section):
+    """How a model learns from examples; its optimiser's settings are those of `finetune`."""
+
+    name: Annotated[str, _named_in(seams.LEARNERS)] = "sft"
+    """`sft` (the paper's), or an import path, `package.module:learn`."""
+    options: dict[str, Any] = {}
+    """Settings of the learner's own."""
+
+
+class PlaceConfig(_Section):
+    """Where the steps' work is done."""
+
+    name: Annotated[str, _named_in(seams.PLACES)] = "local"
+    """`local`, or an import path, `package.module:Name`."""
 
 
 class EvaluationConfig(_Section):
@@ -166,6 +206,7 @@ class RunConfig(_Section):
     max_sandbox_errors: float = Field(default=0.05, ge=0, le=1)
     """Share of programs without a verdict above which the run stops."""
     tasks: TasksConfig
+    place: PlaceConfig = PlaceConfig()
     engine: EngineConfig = EngineConfig()
     prompts: PromptsConfig = PromptsConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -173,6 +214,7 @@ class RunConfig(_Section):
     feedback: FeedbackConfig = FeedbackConfig()
     refiner: RefinerConfig = RefinerConfig()
     selection: SelectionConfig = SelectionConfig()
+    learner: LearnerConfig = LearnerConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -230,7 +272,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary, or a `ConfigError`; `configs/NAME` also names one that ships."""
     path = shipped(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ilf.algorithm import load_source, load_splits, recorded_path
 from ilf.config import RunConfig, build_config
 from ilf.errors import UserError
+from ilf.policy import make_prompter
+from ilf.preparation import load_source, load_splits, recorded_path
 from ilf.progress import say
 from ilf.prompts import Prompter
 from ilf.records import Task
-from ilf.steps import make_prompter
 
 TASKS = 4
 """Tasks a split."""
@@ -34,7 +34,6 @@ def dry(config: RunConfig, out: Path | None) -> tuple[RunConfig, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     raw = config.model_dump(mode="json", exclude_none=True)
     raw["name"] = f"{config.name}-dry"
-    raw["rounds"] = 1
     raw["tasks"]["limit"] = TASKS
     raw["model"] = str(folder / "script.jsonl")
     raw.pop("refiner_model", None)
@@ -50,8 +49,6 @@ def dry(config: RunConfig, out: Path | None) -> tuple[RunConfig, Path]:
         # Nobody is asked, and no model is at hand: what running the programs says stands for the feedback.
         raw["feedback"]["source"] = "execution"
         raw["refiner"].update(method="few-shot", shots=0)
-    elif isinstance(raw["feedback"].get("path"), list):
-        raw["feedback"]["path"] = raw["feedback"]["path"][0]
     settings = build_config(raw, "dry run")
     if raw["feedback"]["source"] == "recorded":
         settings = _with_annotated_tasks(settings)

@@ -20,6 +20,7 @@ from typing import Literal
 
 from ilf.errors import Inexpressible
 from ilf.extraction import extract
+from ilf.kinds import words_of
 from ilf.records import Task
 from ilf.syntax import (
     Definition,
@@ -77,6 +78,9 @@ class Prompter:
 
     def program(self, task: Task) -> Prompt:
         """The prompt for a program that solves `task`."""
+        words = words_of(task)
+        if words is not None:
+            return self._say(words.request(task))
         if self.style == "completion":
             return self._continue(_header(task) + opening(task))
         return self._ask(_request(task), task)
@@ -96,6 +100,11 @@ class Prompter:
             feedback: what is wrong with it; None leaves the section out (the control arm without feedback).
             shots: worked examples to stand before it: (task, wrong program, feedback, refinement).
         """
+        words = words_of(task)
+        if words is not None:
+            said = "" if feedback is None else f"\n\nWhat is wrong with it:\n\n{feedback.strip()}"
+            request = f"{words.request(task)}\n\nThis answer is wrong:\n\n{code.strip()}{said}"
+            return self._say(f"{request}\n\nWrite the corrected answer.")
         if self.style == "completion":
             parts = [_sections(*shot[:3]) + _whole(shot[0], shot[3]) for shot in shots]
             return self._continue(
@@ -139,6 +148,12 @@ class Prompter:
         text = self._bos + text
         return Prompt(text, None, text)
 
+    def _say(self, message: str) -> Prompt:
+        """A question whose answer is not a program: nothing of it is written beforehand."""
+        if self.style == "completion":
+            return self._continue(message + "\n\nANSWER:\n")
+        return Prompt(self._template(message), message)
+
     def _ask(self, message: str, task: Task) -> Prompt:
         # Without the signature's line break: it belongs to the first token of the body ("\n    "), and a
         # prompt that ends with it makes models lose the indentation.
@@ -159,6 +174,9 @@ class Prompter:
                 the prompt defines otherwise, other code above the function, or functions below it, which
                 sampling stops before.
         """
+        words = words_of(task)
+        if words is not None:
+            return words.target(task, code)
         start = opening(task)
         body = _body(task, normalise(code))
         # What extraction leaves out (trials below the function) is not to be learnt either.
@@ -185,6 +203,9 @@ class Prompter:
 
     def extract_program(self, task: Task, completion: str) -> str:
         """The whole program that a completion of `program(task)` stands for; `""` where it is no code."""
+        words = words_of(task)
+        if words is not None:
+            return words.extract(task, completion)
         if self.style == "chat":
             completion = completion.removeprefix("\n")  # the signature's line break, see `_ask`
         return extract(completion, opening(task), task.entry_point, definitions_after=False)

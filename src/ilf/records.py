@@ -73,6 +73,8 @@ class Task(Record):
     tags: tuple[str, ...] = ()
     isolation: Literal["separate", "shared"] = "separate"
     """`shared`: the tests must run inside the program's own process (weaker; recorded in the verdict)."""
+    kind: str = "function"
+    """What sort of answer is asked for: a name or import path of `ilf.kinds`."""
 
     @property
     def shown(self) -> str:
@@ -154,7 +156,8 @@ class Feedback(Record):
     code: str
     """The incorrect program, prefix included."""
     text: str
-    source: Literal["human", "recorded", "model", "execution"]
+    source: str
+    """`human`, `recorded`, `model`, `execution`, or what a source of somebody else's calls itself."""
     author: str | None = None
     seconds: float | None = None
     """Time spent writing."""

@@ -17,10 +17,9 @@ import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -28,11 +27,10 @@ from typing import IO, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ilf.errors import DataError, RunFolderError
-from ilf.progress import say
 from ilf.records import Record, describe
 
-FORMAT = 1
-"""Version of the layout; a folder with a higher one was written by a newer `ilf`."""
+FORMAT = 2
+"""Version of the layout and of the steps' keys; a folder with a higher one was written by a newer `ilf`."""
 
 
 @dataclass(frozen=True)
@@ -119,68 +117,10 @@ class Manifest(BaseModel):
     tasks_hash: str | None = None
     seed: int = 0
     steps: dict[str, StepState] = {}
+    parts: dict[str, StepState] = {}
+    """Steps that other steps are made of: the sampling and verifying of an evaluation."""
     partial_seconds: dict[str, float] = {}
     """Seconds spent by interrupted attempts at steps that are not finished."""
-
-
-@dataclass
-class Step:
-    """A step while it is done."""
-
-    key: str
-    """Hash of its settings and inputs."""
-    todo: bool
-    """False: its outputs are there and its key is unchanged."""
-    counts: dict[str, float] = field(default_factory=dict)
-    """What it made; noted in the manifest."""
-
-
-class State:
-    """Which steps of a folder are finished, kept in its manifest.
-
-    Args:
-        folder: the folder.
-        manifest: its manifest, as read or new.
-    """
-
-    def __init__(self, folder: RunFolder, manifest: Manifest) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.write_manifest(manifest)
-
-    @contextmanager
-    def step(self, label: str, outputs: Sequence[Path], **inputs: Any) -> Iterator[Step]:
-        """Do a step, unless its outputs are there and its key is unchanged (then `todo` is False).
-
-        Args:
-            label: unique in the folder, for example `round-1/4-refiner`.
-            outputs: what it writes.
-            inputs: settings and hashes that decide what it writes.
-        """
-        key = key_of(step=label, **inputs)
-        known = self.manifest.steps.get(label)
-        step = Step(key, todo=known is None or known.key != key or not all(o.exists() for o in outputs))
-        name = label.rpartition("/")[2]
-        if not step.todo:
-            say(f"  {name}: unchanged")
-            yield step
-            return
-        say(f"  {name}")
-        began = time.monotonic()
-        earlier = self.manifest.partial_seconds.get(label, 0.0)
-        try:
-            yield step
-        except BaseException:
-            self.manifest.partial_seconds[label] = round(earlier + time.monotonic() - began, 2)
-            with suppress(OSError):  # a full disk: the error that matters is the first one
-                self.folder.write_manifest(self.manifest)
-            raise
-        self.manifest.partial_seconds.pop(label, None)
-        self.manifest.steps[label] = StepState(
-            key=key, seconds=round(earlier + time.monotonic() - began, 2), counts=step.counts
-        )
-        self.folder.write_manifest(self.manifest)
 
 
 class RunFolder:
@@ -244,6 +184,18 @@ class RunFolder:
             raise RunFolderError(f"{self.manifest}: {describe(error)}") from None
         except json.JSONDecodeError as error:
             raise RunFolderError(f"{self.manifest}: not JSON: {error.msg}") from None
+
+    def refuse_older(self, manifest: Manifest) -> None:
+        """Refuse to go on in a folder whose steps have an older version's keys: nothing would be found done.
+
+        Raises:
+            RunFolderError: it was written by such a version.
+        """
+        if manifest.format < FORMAT:
+            raise RunFolderError(
+                f"{self.path} was made by ilf {manifest.version} (format {manifest.format}): `ilf report` "
+                "reads it, but only that version goes on in it; to run again choose another folder with --out"
+            )
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest in one move."""

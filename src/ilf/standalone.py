@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics, steps
+from ilf import metrics, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
+from ilf.feedback import shuffled
+from ilf.places import Local
 from ilf.progress import say
 from ilf.prompts import Style
 from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
-from ilf.runfolder import key_of, write_text
+from ilf.runfolder import write_text
+from ilf.runner import alone, writable
 from ilf.selection import accepted
-from ilf.tasks import load_tasks, source_hash
+from ilf.steps import Refine, Refiner, Sample
+from ilf.steps.evaluation import refuse_leaks
+from ilf.steps.examples import select_examples
+from ilf.steps.refiner import Shot, pick_shots, refiner_examples, worked
+from ilf.tasks import load_tasks
 from ilf.terminal import print_evaluations
 
 
@@ -39,15 +44,7 @@ def sample(
 ) -> None:
     """Sample programs for the tasks of `source` into the JSONL file `out`."""
     tasks = load_tasks(source, ids=ids)
-    _writable(out)
-    found = steps.Models(engine, style).get(model)
-    made_from = {
-        "model": found.hash, "tasks": source_hash(tasks), "settings": settings.model_dump(), "seed": seed,
-        "style": style,
-    }  # fmt: skip
-    with _output(out, **made_from) as todo:
-        if todo:
-            steps.sample_programs(found.open, found.hash, tasks, settings, out, seed=seed, style=style)
+    alone(Sample(policy.get(model, engine, style), tuple(tasks), settings, seed), out, Local())
     say(f"{len(tasks) * settings.n} programs for {len(tasks)} tasks: {out}")
 
 
@@ -77,33 +74,15 @@ def refine(
     if not items:
         raise DataError(f"{feedback}: no feedback on the chosen tasks of {source}")
     if shuffle:
-        items = steps.shuffled(items, seed)
-    worked: list[steps.Shot] = []
+        items = shuffled(items, seed)
+    worked_shots: tuple[Shot, ...] = ()
     if shots is not None:
-        usable = [i for i in recorded.read(shots, all_tasks) if i.refinement and i.task_id not in wanted]
-        usable.sort(key=lambda i: (len(i.code) + len(i.text) + len(i.refinement or ""), i.task_id))
-        if len(usable) < shot_count:
-            raise DataError(
-                f"{shots}: {len(usable)} items with a refinement on other tasks, {shot_count} asked for"
-            )
-        worked = [
-            (all_tasks[i.task_id], i.code, i.text if use_feedback else None, i.refinement or "")
-            for i in usable[:shot_count]
-        ]
-    _writable(out)
-    found = steps.Models(engine, style).get(model)
-    made_from = {
-        "model": found.hash, "tasks": source_hash([*wanted.values()]), "settings": settings.model_dump(),
-        "feedback": [item.feedback_id for item in items], "limits": verify.limits.model_dump(), "seed": seed,
-        "style": style, "shots": [shot[1:] for shot in worked], "use_feedback": use_feedback,
-    }  # fmt: skip
-    with _output(out, **made_from) as todo:
-        if todo:
-            steps.sample_refinements(
-                found.open, found.hash, wanted, items, settings, verify, out,
-                seed=seed, style=style, shots=worked, use_feedback=use_feedback,
-            )  # fmt: skip
-    refinements = Rows(out, Refinement)
+        usable = [item for item in recorded.read(shots, all_tasks) if item.task_id not in wanted]
+        chosen = pick_shots(usable, shot_count, f"{shots}: on other tasks it")
+        worked_shots = worked(chosen, all_tasks, use_feedback=use_feedback)
+    refiner = Refiner(policy.get(model, engine, style), worked_shots)
+    step = Refine(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
+    refinements = alone(step, out, Local())
     refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
     result = metrics.evaluate(
         metrics.count(refined, (r.verdict for r in refinements if r.verdict is not None)),
@@ -131,19 +110,19 @@ def examples(
         UserError: not exactly one of the two is given, or nothing comes of it.
     """
     tasks = by_id(load_tasks(source, ids=ids))
-    prompter = steps.make_prompter(model, "torch", style)
+    prompter = policy.make_prompter(model, "torch", style)
     if (feedback is None) == (refinements is None):
         raise UserError("give one of --examples, --feedback (trains πRefine) and --refinements (trains πθ*)")
     if feedback is not None:
         from ilf.feedback import recorded
 
         items = [i for i in recorded.read(feedback, by_id(load_tasks(source))) if i.task_id in tasks]
-        rows, left_out = steps.refiner_examples(prompter, tasks, items)
+        rows, left_out = refiner_examples(prompter, tasks, items)
     else:
         assert refinements is not None
         # Whoever joins files of `ilf refine` has a task's refinements in several places.
         found = sorted(_passing(refinements, tasks, selection.gate), key=lambda r: r.task_id)
-        rows, left_out = steps.select_examples(prompter, tasks, found, selection, seed=seed)
+        rows, left_out = select_examples(prompter, tasks, found, selection, seed=seed)
     if left_out:
         say(
             f"{len(left_out)} programs change what stands above the body and were left out: "
@@ -175,9 +154,9 @@ def evaluate(
     """
     tasks = load_tasks(source, ids=ids)
     if out is not None:
-        _writable(out)
+        writable(out)
     ids_of = {task.task_id for task in tasks}
-    steps.refuse_leaks(ids_of, {str(path): _ids_in(path) for path in trained_on})
+    refuse_leaks(ids_of, {str(path): _ids_in(path) for path in trained_on})
     arms = {"programs": verdicts} if against is None else {"against": against, "programs": verdicts}
     results: dict[str, metrics.Evaluation] = {}
     for name, path in arms.items():
@@ -232,50 +211,3 @@ def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
 
 def _ids_in(path: Path) -> list[str]:
     return [str(row["task_id"]) for _, row in read_rows(path) if "task_id" in row]
-
-
-def _writable(out: Path) -> None:
-    """Fail before hours of work, not after them."""
-    if out.is_dir():
-        raise DataError(f"{out}: a folder, but the name of a file to write was expected")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.with_name(out.name + ".tmp")
-        probe.touch()
-        probe.unlink()
-    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror})") from None
-
-
-@contextmanager
-def _output(out: Path, **made_from: object) -> Iterator[bool]:
-    """Hold the file that a long command writes, for this process alone; gives whether there is work to do.
-
-    `.OUT.key` beside it says what it is made from: a finished file is not made again, and never overwritten.
-
-    Raises:
-        DataError: `out` was made from something else, or another process is at it.
-    """
-    key = key_of(**made_from)
-    with out.with_name(f".{out.name}.key").open("a+", encoding="utf-8") as note:
-        try:
-            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{out} is being written by another `ilf`: wait, or choose another --out"
-            ) from None
-        note.seek(0)
-        known = note.read()
-        if out.exists():
-            if known != key:
-                raise DataError(
-                    f"{out} exists and was made from something else (another model, tasks or settings): "
-                    "delete it or choose another --out"
-                )
-            say(f"{out} is complete already; delete it to make it again")
-            yield False
-            return
-        note.truncate(0)
-        note.write(key)
-        note.flush()
-        yield True

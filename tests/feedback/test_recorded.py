@@ -52,7 +52,7 @@ def by_comparison(monkeypatch):
             status = "passed" if program.code == RIGHT else "failed"
             yield Verdict(task_id=program.task_id, program_id=program.program_id, status=status)
 
-    monkeypatch.setattr("ilf.steps.verify", verify)
+    monkeypatch.setattr("ilf.kinds.verify", verify)
     return asked
 
 
@@ -179,8 +179,8 @@ def test_the_published_annotations_have_the_papers_counts(mbpp, data_dir):
 @pytest.mark.data
 def test_of_the_published_annotations_the_refinements_pass_and_the_originals_do_not(mbpp, data_dir):
     from ilf.config import VerifyConfig
+    from ilf.kinds import verify
     from ilf.records import Program
-    from ilf.steps import verify
 
     path = data_dir / "surge_annotations.jsonl"
     originals = [Program(task_id=i.task_id, code=i.code) for i in recorded.read(path, mbpp)]

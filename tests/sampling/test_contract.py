@@ -116,7 +116,7 @@ def test_a_run_that_is_left_early_leaves_the_engine_usable(sampler):
 
 
 def test_unknown_engines_and_options_are_answered_with_what_there_is():
-    with pytest.raises(ConfigError, match="'vlm' is not known; choose one of torch, transformers, openai"):
+    with pytest.raises(ConfigError, match="'vlm' is unknown; did you mean vllm"):
         open_sampler("vlm", "x")
     with pytest.raises(ConfigError, match="'scripted': .*speed"):
         open_sampler("scripted", "x", speed=3)

@@ -88,7 +88,7 @@ n = 2
 def quick():
     """The sandbox's self-check once a step is right for runs of hours, and most of the time of tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ilf.steps.self_check", lambda **_: 0)
+        patch.setattr("ilf.kinds.function.self_check", lambda **_: 0)
         yield
 
 

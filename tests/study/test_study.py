@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ilf.config import starter_path
+from ilf.config import EngineConfig, starter_path
 from ilf.errors import ConfigError, LeakError, RunFolderError, UserError
 from ilf.metrics import per_task
+from ilf.places import Local
+from ilf.policy import Model
 from ilf.records import Example, Feedback, read_jsonl
 from ilf.report.command import report
-from ilf.runfolder import RunFolder, StepState
-from ilf.steps import Model
+from ilf.runfolder import Manifest, RunFolder, StepState
+from ilf.runner import Runner
 from ilf.study.command import rebuild, study
 from ilf.study.config import load_study
 from ilf.study.document import _provenance
@@ -163,8 +165,11 @@ def test_transfer_to_tasks_of_the_training_splits_is_refused_at_once(world):
 
 
 def test_weights_that_a_final_arm_shares_are_not_deleted(world):
-    lab = Lab(load_study(world), 0, world.parent, None)
-    shared, own = (Model(str(lab.path / "models" / name), name, None) for name in ("shared", "own"))
+    do = Runner(RunFolder(world.parent / "s"), Manifest(version="0", created="now", identity={}), Local())
+    lab = Lab(load_study(world), 0, world.parent, do)
+    shared, own = (
+        Model(str(lab.path / "models" / name), name, EngineConfig(), "chat") for name in ("shared", "own")
+    )
     for model in (shared, own):
         Path(model.ref).mkdir(parents=True)
         (Path(model.ref) / "model.safetensors").touch()
@@ -212,7 +217,7 @@ def test_the_report_has_every_table_and_figure(finished):
 
 
 def test_the_report_is_rebuilt_without_measuring(finished, monkeypatch):
-    monkeypatch.setattr("ilf.steps.sample_programs", None)
+    monkeypatch.setattr("ilf.steps.Sample.run", None)
     before = (finished / "report.html").read_text(encoding="utf-8")
     assert rebuild(finished, finished.parent / "again.html").read_text(encoding="utf-8") == before
     assert report([finished], finished.parent / "again.html").read_text(encoding="utf-8") == before
@@ -226,8 +231,8 @@ def test_a_second_call_measures_nothing_and_agrees(finished, monkeypatch):
         raise AssertionError("this step was done before")
 
     before = results_of(finished)
-    for name in ("sample_programs", "verify_programs", "sample_refinements", "finetune_model"):
-        monkeypatch.setattr(f"ilf.steps.{name}", never)
+    for name in ("Sample", "Verify", "Refine", "Learn"):
+        monkeypatch.setattr(f"ilf.steps.{name}.run", never)
     study(finished.parent / "study.toml", finished, also=[f"{finished.parent}/more.jsonl"])
     assert results_of(finished) == before
 
@@ -254,7 +259,7 @@ def test_a_new_arm_leaves_the_others_alone(world):
 def test_a_finished_run_is_reused(world, finished, monkeypatch):
     out = world.parent / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("ilf.steps.sample_refinements", None)
+        patch.setattr("ilf.steps.Refine.run", None)
         with pytest.raises(RunFolderError, match="belongs to a run with model"):
             study(world, out, [*FEW, f"reuse={finished / 'seed-0/run'}"])
     with pytest.raises(RunFolderError, match="reuse: .*nowhere: not a run folder"):
@@ -284,8 +289,8 @@ def test_a_killed_study_goes_on(world, tmp_path):
     whole = tmp_path / "whole"
     study(world, whole, FEW)
     script = textwrap.dedent(f"""
-        import ilf.steps
-        ilf.steps.self_check = lambda **_: 0
+        import ilf.kinds.function
+        ilf.kinds.function.self_check = lambda **_: 0
         from pathlib import Path
         from ilf.study.command import study
         study(Path({str(world)!r}), Path({str(out)!r}), {FEW!r})

@@ -81,8 +81,8 @@ def test_a_second_call_computes_nothing(measured, monkeypatch):
 
     before = read_results(measured / "results.json")
     for name in (
-        "ilf.steps.sample_programs",
-        "ilf.steps.finetune_model",
+        "ilf.steps.Sample.run",
+        "ilf.steps.Learn.run",
         "ilf.scoring.divergence",
         "ilf.scoring.score",
     ):

@@ -143,8 +143,8 @@ def _load_tasks(source: str | None, folder: RunFolder) -> dict[str, Task]:
     if source is not None:
         return {task.task_id: task for task in load_tasks(source)}
     if folder.config.is_file():
-        from ilf.algorithm import load_source
         from ilf.config import load_config
+        from ilf.preparation import load_source
 
         return {task.task_id: task for task in load_source(load_config(folder.config))}
     return {}
@@ -190,10 +190,10 @@ def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:
     files = folder.round(round)
     if not (folder.config.is_file() and files.programs.is_file() and files.verdicts.is_file()):
         return
-    from ilf.algorithm import load_splits
     from ilf.annotate.store import MOST
     from ilf.config import load_config
     from ilf.feedback import candidates
+    from ilf.preparation import load_splits
 
     config = load_config(folder.config)
     splits = load_splits(config)

@@ -5,11 +5,13 @@ Whatever the source, feedback is about one wrong program a task: the one that lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from ilf.errors import DataError
 from ilf.feedback.ranking import rank
-from ilf.records import Program, Verdict
+from ilf.records import Feedback, Program, Verdict
 
 
 def solved(programs: Iterable[Program], verdicts: Iterable[Verdict]) -> set[str]:
@@ -48,3 +50,18 @@ def candidates(
             done.add(task_id)
         kept[task_id] = [] if task_id in done else rank(of_task, most)
     return {task_id: ranked for task_id, ranked in kept.items() if ranked}
+
+
+def shuffled(feedback: Sequence[Feedback], seed: int) -> list[Feedback]:
+    """Each item with the text of another (the paper's control for unrelated feedback, Table 2).
+
+    Raises:
+        DataError: fewer than two items.
+    """
+    if len(feedback) < 2:
+        raise DataError(f"shuffling feedback needs at least 2 items, there are {len(feedback)}")
+    order = list(range(len(feedback)))
+    random.Random(seed).shuffle(order)
+    # A cyclic shift of a random order: everyone gets somebody else's.
+    donor = {order[i]: order[i - 1] for i in range(len(order))}
+    return [item.model_copy(update={"text": feedback[donor[i]].text}) for i, item in enumerate(feedback)]

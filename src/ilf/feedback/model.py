@@ -13,7 +13,7 @@ from ilf.records import Feedback, Program, Task, Verdict
 from ilf.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from ilf.steps import Writer
+    from ilf.policy import Writer
 
 TEMPERATURE = 0.7
 MAX_TOKENS = 160

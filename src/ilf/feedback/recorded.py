@@ -158,7 +158,7 @@ def _passed(
     items: Sequence[Feedback], tasks: Mapping[str, Task], settings: VerifyConfig | None
 ) -> list[bool]:
     from ilf.config import VerifyConfig
-    from ilf.steps import verify
+    from ilf.kinds import verify
 
     written = [
         (n, item.task_id, item.refinement) for n, item in enumerate(items) if item.refinement is not None

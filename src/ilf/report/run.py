@@ -11,7 +11,7 @@ from ilf.report import items, parts
 from ilf.report.content import Cell, Column, Document, Item, Section, Table
 from ilf.report.load import RoundData, RunData
 from ilf.runfolder import RunFolder, digest
-from ilf.steps import sample_counts
+from ilf.steps.sampling import sample_counts
 
 ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
 from ilf.errors import ConfigError
 from ilf.prompts import Prompt
+from ilf.seams import ENGINES, load
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Completion:
 class Sampler(Protocol):
     """A model that can be sampled from.
 
-    One that needs more than `steps.SEQUENCES` samples under way to be kept busy says so in an attribute
+    One that needs more than `policy.SEQUENCES` samples under way to be kept busy says so in an attribute
     `at_once`.
     """
 
@@ -92,21 +92,11 @@ class Sampler(Protocol):
         ...
 
 
-# Engine name to the module that defines `open`; imported when it is asked for.
-ENGINES = {
-    "torch": "ilf.sampling.torch_engine",
-    "transformers": "ilf.sampling.transformers_engine",
-    "openai": "ilf.sampling.openai_engine",
-    "vllm": "ilf.sampling.vllm_engine",
-    "scripted": "ilf.sampling.scripted",
-}
-
-
 def open_sampler(engine: str, model: str, **options: Any) -> Sampler:
     """Open a model with an engine.
 
     Args:
-        engine: a name in `ENGINES`.
+        engine: a name in `ENGINES`, or the import path of a function like their `open`.
         model: what the engine takes for one: a MODEL string, a server's model name, a table's path.
         options: the engine's own settings, see its `open`.
 
@@ -115,9 +105,7 @@ def open_sampler(engine: str, model: str, **options: Any) -> Sampler:
         MissingDependency: the engine's library is not installed.
         ModelError: the model cannot be opened.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"sampling engine {engine!r} is not known; choose one of {', '.join(ENGINES)}")
-    factory = importlib.import_module(ENGINES[engine]).open
+    factory = load(ENGINES, engine, "engine.name")
     try:
         return cast(Sampler, factory(model, **options))
     except TypeError as error:

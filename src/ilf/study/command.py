@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from ilf import __version__
-from ilf.algorithm import environment, load_source, load_splits
-from ilf.errors import DataError, ModelError, RunFolderError, TrainingError
+from ilf.errors import DataError, ModelError, TrainingError
+from ilf.kinds.function import check_sandbox
+from ilf.places import place_of
+from ilf.preparation import load_source, load_splits, open_manifest
 from ilf.progress import say
 from ilf.records import Refinement
-from ilf.runfolder import Manifest, RunFolder, State, write_text
-from ilf.steps import refuse_leaks
+from ilf.runfolder import RunFolder, write_text
+from ilf.runner import Runner
+from ilf.steps.evaluation import refuse_leaks
 from ilf.study.bugs import item_results
 from ilf.study.config import StudyConfig, dump_study, load_study
 from ilf.study.lab import Lab, Skip
@@ -59,7 +60,10 @@ def run(settings: StudyConfig, folder: Path) -> Path:
     sources = _check_sources(settings)
     study_folder = RunFolder(folder)
     with study_folder.lock():
-        state = State(study_folder, _manifest(settings, study_folder))
+        identity = {"study": settings.name, **settings.run.identity()}
+        manifest = open_manifest(study_folder, identity, "study")
+        verify = settings.run.verify
+        do = Runner(study_folder, manifest, place_of(settings.run.place.name), lambda: check_sandbox(verify))
         write_text(folder / CONFIG, dump_study(settings))
         evaluation = settings.run.evaluation
         results = Results(
@@ -71,7 +75,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
         )
         results.arms = [ArmResult(arm=arm) for arm in settings.declared()]
         for seed in settings.seeds:
-            lab = Lab(settings, seed, folder, state)
+            lab = Lab(settings, seed, folder, do)
             say(f"study {settings.name}, seed {seed}: the run that the arms share")
             lab.run()
             results.seeds.append(_share(lab))
@@ -80,7 +84,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
                 say(f"arm {number} of {len(results.arms)}, seed {seed}: {result.arm.label}")
                 _measure(lab, result)
                 write_results(folder / RESULTS, results)
-            lab.models.close()
+            do.place.close()
         path = rebuild(folder)
     from ilf.study.terminal import print_study
 
@@ -104,25 +108,6 @@ def _check_sources(settings: StudyConfig) -> dict[str, str]:
         refuse_leaks([task.task_id for task in elsewhere], {where: taught})
         hashes[source] = source_hash(elsewhere)
     return hashes
-
-
-def _manifest(settings: StudyConfig, folder: RunFolder) -> Manifest:
-    identity = {"study": settings.name, **settings.run.identity()}
-    found = folder.read_manifest()
-    if found is None:
-        if any(entry.name != ".lock" for entry in folder.path.iterdir()):
-            raise RunFolderError(
-                f"{folder.path} is not empty and has no manifest.json: choose another folder"
-            )
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        found = Manifest(version=__version__, created=created, identity=identity)
-    for key, value in identity.items():
-        if found.identity.get(key) != value:
-            raise RunFolderError(
-                f"{folder.path} belongs to a study with {key} = {found.identity.get(key)!r}, not {value!r}: "
-                "choose another folder with --out"
-            )
-    return found.model_copy(update={"version": __version__, "environment": environment()})
 
 
 def _measure(lab: Lab, result: ArmResult) -> None:

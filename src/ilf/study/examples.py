@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from ilf import steps
 from ilf.records import Example, Refinement
+from ilf.steps.examples import program_examples, score_refinements, select_examples
 from ilf.study.arms import Arm
 from ilf.study.lab import Lab, Skip
 
@@ -34,7 +34,7 @@ def examples(lab: Lab, arm: Arm) -> list[Example]:
 
 
 def _programs(lab: Lab, rows: list[Row]) -> list[Example]:
-    found, left_out = steps.program_examples(lab.prompter, lab.tasks, rows)
+    found, left_out = program_examples(lab.prompter, lab.tasks, rows)
     if not found:
         raise Skip(f"the prompt style can express none of {len(left_out)} programs")
     return found
@@ -76,11 +76,11 @@ def _of_refinements(lab: Lab, arm: Arm) -> list[Example]:
         passing = [r for r in rows() if r.verdict is not None and r.verdict.passed]
         scores = lab.cached(
             f"scores-{arm.refining.name}",
-            lambda: steps.score_refinements(lab.policy.ref, lab.prompter, lab.tasks, passing),
+            lambda: score_refinements(lab.policy.ref, lab.prompter, lab.tasks, passing),
             model=lab.policy.hash,
             refinements=[r.refinement_id for r in passing],
         )
-    found, _ = steps.select_examples(lab.prompter, lab.tasks, rows(), settings, seed=lab.seed, scores=scores)
+    found, _ = select_examples(lab.prompter, lab.tasks, rows(), settings, seed=lab.seed, scores=scores)
     if not found:
         raise Skip(
             f"none of {sum(1 for _ in rows())} refinements passed, so there is nothing to fine-tune on"

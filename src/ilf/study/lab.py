@@ -12,21 +12,27 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ilf import algorithm, steps
+from ilf import algorithm, policy
 from ilf.config import RunConfig
 from ilf.errors import DataError, IlfError, ModelError, RunFolderError, TrainingError
 from ilf.feedback import model as model_feedback
+from ilf.feedback import shuffled
+from ilf.policy import NO_WEIGHTS, Model
+from ilf.preparation import load_source, load_splits
 from ilf.progress import say
 from ilf.prompts import Prompter
 from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
-from ilf.runfolder import RoundFolder, RunFolder, State, Step, key_of, write_text
-from ilf.steps import Model, Models, Shot, Writer
+from ilf.runfolder import RoundFolder, RunFolder, key_of, write_text
+from ilf.runner import Job, Runner, Step
+from ilf.steps import Learn, Refine, Refiner
+from ilf.steps.evaluation import refuse_leaks
+from ilf.steps.refiner import pick_shots, refiner_examples, worked
 from ilf.study.arms import FeedbackKind, Refining
 from ilf.study.config import StudyConfig
 from ilf.training import FinetuneConfig
@@ -39,6 +45,71 @@ class Skip(IlfError):
     """An arm cannot be had from this run's data; the message is the reason."""
 
 
+@dataclass(frozen=True)
+class Cached(Step[Any]):
+    """A JSON-able value that takes long to compute."""
+
+    file = "value.json"
+
+    compute: Callable[[], Any]
+    of: Mapping[str, Any]
+    """What decides it."""
+
+    def inputs(self) -> Mapping[str, Any]:
+        """As given."""
+        return self.of
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Compute and write it."""
+        job.place.close()
+        write_text(job.out, json.dumps(self.compute()) + "\n")
+        return {}
+
+    def result(self, out: Path) -> Any:
+        """The value."""
+        return json.loads(out.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class WriteFeedback(Step[list[Feedback]]):
+    """Feedback on given wrong programs by a model (the paper's ablation, section 3.4)."""
+
+    file = "feedback.jsonl"
+
+    writer: Model
+    wrong: tuple[Feedback, ...]
+    """The items whose programs are written about."""
+    tasks: Mapping[str, Task]
+    shots: tuple[Feedback, ...]
+    seed: int
+
+    def inputs(self) -> Mapping[str, Any]:
+        """All that decides the texts."""
+        return {
+            "writer": self.writer.identity(),
+            "wrong": [item.feedback_id for item in self.wrong],
+            "shots": [item.to_json() for item in self.shots],
+            "seed": self.seed,
+        }
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Ask the model."""
+        asked = {}
+        for item in self.wrong:
+            program = Program(task_id=item.task_id, code=item.code, model=item.model)
+            failed = Verdict(task_id=item.task_id, program_id=program.program_id, status="failed")
+            asked[item.task_id] = [(program, failed)]
+        rows = model_feedback.write(
+            lambda: job.place.open(self.writer), self.tasks, asked, shots=self.shots, seed=self.seed
+        )
+        write_jsonl(job.out, rows)
+        return {"items": len(rows)}
+
+    def result(self, out: Path) -> list[Feedback]:
+        """The items."""
+        return read_jsonl(out, Feedback)
+
+
 class Lab:
     """One seed of a study.
 
@@ -46,15 +117,14 @@ class Lab:
         study: the settings.
         seed: which.
         folder: the study's folder.
-        state: of the study's steps.
+        do: does its steps.
     """
 
-    def __init__(self, study: StudyConfig, seed: int, folder: Path, state: State) -> None:
+    def __init__(self, study: StudyConfig, seed: int, folder: Path, do: Runner) -> None:
         self.study, self.seed, self.folder = study, seed, folder
         self.config: RunConfig = study.for_seed(seed)
         self.path = folder / f"seed-{seed}"
-        self._state = state
-        self.models = Models(self.config.engine, self.config.prompts.style)
+        self.do = do.at(self.path.name)
         self.problem: str | None = None
         self._kept: set[str] = set()
 
@@ -88,7 +158,7 @@ class Lab:
     @cached_property
     def splits(self) -> dict[str, list[Task]]:
         """The run's splits."""
-        return algorithm.load_splits(self.config, algorithm.load_source(self.config))
+        return load_splits(self.config, load_source(self.config))
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -103,17 +173,20 @@ class Lab:
     @cached_property
     def prompter(self) -> Prompter:
         """Prompts of πθ."""
-        return steps.make_prompter(self.config.model, self.config.engine.name, self.config.prompts.style)
+        return self.policy.prompter
 
     @cached_property
     def policy(self) -> Model:
         """πθ."""
-        return self.models.get(self.config.model)
+        return self._model(self.config.model)
+
+    def _model(self, ref: str | Path) -> Model:
+        return policy.get(ref, self.config.engine, self.config.prompts.style)
 
     @property
     def has_weights(self) -> bool:
         """Whether texts can be scored under the run's models."""
-        return self.config.engine.name not in steps.NO_WEIGHTS
+        return self.config.engine.name not in NO_WEIGHTS
 
     @property
     def programs(self) -> Rows[Program]:
@@ -150,8 +223,8 @@ class Lab:
         if asked.ids is not None:
             from ilf.tasks import select
 
-            tasks = select(algorithm.load_source(self.config), asked.ids, key="validation.ids")
-            steps.refuse_leaks([task.task_id for task in tasks], {"feedback or the test split": used})
+            tasks = select(load_source(self.config), asked.ids, key="validation.ids")
+            refuse_leaks([task.task_id for task in tasks], {"feedback or the test split": used})
             return tasks[: asked.tasks]
         free = [
             task for name in ("refine", "train") for task in self.splits[name] if task.task_id not in used
@@ -166,27 +239,12 @@ class Lab:
     def feedback(self, kind: FeedbackKind) -> list[Feedback]:
         """The feedback on the train split that refinements follow, of one kind."""
         if kind == "shuffled":
-            return steps.shuffled(self.apply, self.seed)
+            return shuffled(self.apply, self.seed)
         if kind in ("people", "none"):
             return self.apply
         shots = self._shots(int(kind.removeprefix("model-")), refined=False)
-        writer = self._writer()
-        out = self.path / "shared" / f"feedback-{kind}.jsonl"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        wrong = {}
-        for item in self.apply:
-            program = Program(task_id=item.task_id, code=item.code, model=item.model)
-            failed = Verdict(task_id=item.task_id, program_id=program.program_id, status="failed")
-            wrong[item.task_id] = [(program, failed)]
-        with self.step(
-            f"feedback-{kind}", [out], writer=writer.hash, shots=[item.to_json() for item in shots],
-            wrong=[item.feedback_id for item in self.apply],
-        ) as step:  # fmt: skip
-            if step.todo:
-                rows = model_feedback.write(writer.open, self.tasks, wrong, shots=shots, seed=self.seed)
-                write_jsonl(out, rows)
-                step.counts = {"items": len(rows)}
-        rows = read_jsonl(out, Feedback)
+        step = WriteFeedback(self._writer(), tuple(self.apply), self.tasks, tuple(shots), self.seed)
+        rows = self.do(step, f"shared/feedback-{kind}.jsonl")
         if not rows:
             raise Skip("the writer model gave no feedback")
         return rows
@@ -196,35 +254,30 @@ class Lab:
         if asked.model is None and asked.engine is None:
             return self.policy
         style = asked.style or self.config.prompts.style
-        return Models(asked.engine or self.config.engine, style).get(asked.model or self.config.model)
+        return policy.get(asked.model or self.config.model, asked.engine or self.config.engine, style)
 
     def _shots(self, count: int, *, refined: bool) -> list[Feedback]:
         """The shortest items of the refine split, as worked examples."""
-        usable = [item for item in self.teach if item.refinement is not None or not refined]
-        if len(usable) < count:
-            what = " that carries a refinement" if refined else ""
-            raise Skip(f"{count} worked examples needed, the refine split has {len(usable)} feedback{what}")
-        usable.sort(key=lambda i: (len(i.code) + len(i.text) + len(i.refinement or ""), i.task_id))
-        return usable[:count]
+        try:
+            return pick_shots(self.teach, count, "the refine split", refined=refined)
+        except DataError as error:
+            raise Skip(str(error)) from None
 
-    def _refiner(self, refining: Refining) -> tuple[Model, list[Shot]]:
+    def _refiner(self, refining: Refining) -> Refiner:
         """Who refines, and the worked examples in its prompt."""
         use = refining.feedback != "none"
         if refining.refiner == "finetuned":
-            return self._finetuned_refiner(use), []
+            return Refiner(self._finetuned_refiner(use))
         count = {"model-2": 2, "model-1": 1}.get(refining.feedback, max(1, self.config.refiner.shots))
-        shots = [
-            (self.tasks[i.task_id], i.code, i.text if use else None, i.refinement or "")
-            for i in self._shots(count, refined=True)
-        ]
-        return (self._writer() if refining.refiner == "writer" else self.policy), shots
+        shots = worked(self._shots(count, refined=True), self.tasks, use_feedback=use)
+        return Refiner(self._writer() if refining.refiner == "writer" else self.policy, shots)
 
     def _finetuned_refiner(self, use_feedback: bool) -> Model:
         asked = self.config.refiner
         if asked.method == "finetune" and asked.use_feedback == use_feedback and self.files.refiner.is_dir():
-            return self.models.get(self.files.refiner)
-        start = self.models.get(self.config.refiner_model or self.config.model)
-        examples, _ = steps.refiner_examples(self.prompter, self.tasks, self.teach, use_feedback=use_feedback)
+            return self._model(self.files.refiner)
+        start = self._model(self.config.refiner_model or self.config.model)
+        examples, _ = refiner_examples(self.prompter, self.tasks, self.teach, use_feedback=use_feedback)
         if not examples:
             raise Skip(
                 "no feedback on the refine split carries a refinement, so πRefine cannot be fine-tuned"
@@ -239,24 +292,18 @@ class Lab:
         own = Refining(refiner="finetuned" if asked.method == "finetune" else "few-shot")
         if refining == own and asked.use_feedback and self.files.refinements.is_file():
             return Rows(self.files.refinements, Refinement)
-        items = self.feedback(refining.feedback)
-        refiner, shots = self._refiner(refining)
-        out = self.path / "shared" / f"refinements-{refining.name}.jsonl"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with self.step(
-            f"refinements-{refining.name}", [out],
-            refiner=refiner.hash, feedback=[item.feedback_id for item in items], shots=[s[1:] for s in shots],
-            sampling=asked.sampling.model_dump(), verify=self.config.verify.model_dump(exclude={"workers"}),
-        ) as step:  # fmt: skip
-            if step.todo:
-                rows = steps.sample_refinements(
-                    refiner.open, refiner.hash, self.tasks, items, asked.sampling, self.config.verify, out,
-                    seed=self.seed, style=self.config.prompts.style, shots=shots,
-                    use_feedback=refining.feedback != "none",
-                    max_sandbox_errors=self.config.max_sandbox_errors, what=refining.name,
-                )  # fmt: skip
-                step.counts = steps.sample_counts(rows)
-        return Rows(out, Refinement)
+        step = Refine(
+            refiner=self._refiner(refining),
+            feedback=tuple(self.feedback(refining.feedback)),
+            tasks=self.tasks,
+            sampling=asked.sampling,
+            verify=self.config.verify,
+            use_feedback=refining.feedback != "none",
+            max_sandbox_errors=self.config.max_sandbox_errors,
+            seed=self.seed,
+            what=refining.name,
+        )
+        return self.do(step, f"shared/refinements-{refining.name}.jsonl")
 
     # --- models ------------------------------------------------------------------------------------------
 
@@ -272,30 +319,10 @@ class Lab:
         finished = self.problem is None and run is not None and "round-1/7-model" in run.steps
         same = start.hash == self.policy.hash and settings == self.config.finetune
         if finished and same and ids == [example.to_json() for example in self.ilf_examples]:
-            return self.models.get(self.files.model)
-        key = key_of(start=start.hash, examples=ids, settings=settings.model_dump(), seed=self.seed)[:16]
-        out = self.path / "models" / key
-        out.parent.mkdir(parents=True, exist_ok=True)
-        forgotten = out / _FORGOTTEN
-        found = forgotten.read_text(encoding="utf-8") if forgotten.is_file() else None
-
-        def make() -> dict[str, float]:
-            self.models.close()
-            return steps.finetune_model(
-                start.ref, list(examples), out, settings,
-                seed=self.seed, engine=self.config.engine, what=what,
-            )  # fmt: skip
-
-        def again() -> Writer:
-            make()
-            forgotten.unlink(missing_ok=True)
-            return self.models.get(out).open()
-
-        with self.step(f"model-{key}", [out], key=key) as step:
-            if step.todo:
-                step.counts = make()
-                found = None
-        return self.models.get(out) if found is None else Model(str(out), found, again)
+            return self._model(self.files.model)
+        learn = Learn(start, tuple(examples), settings, self.config.learner, seed=self.seed, what=what)
+        key = key_of(**learn.inputs())[:16]
+        return self.do(Remembered(learn, self.do, f"models/{key}"), f"models/{key}")
 
     def keep(self, model: Model) -> None:
         """Spare a model from `forget`: arms with equal examples share one."""
@@ -306,20 +333,45 @@ class Lab:
         folder = Path(model.ref)
         weights = list(folder.glob("*.safetensors"))
         if folder.parent == self.path / "models" and weights and model.ref not in self._kept:
-            self.models.close()
+            self.do.place.close()
             write_text(folder / _FORGOTTEN, model.hash)
             for file in weights:
                 file.unlink()
 
-    def cached(self, name: str, compute: Callable[[], Any], **inputs: Any) -> Any:
+    def cached(self, name: str, compute: Callable[[], Any], **of: Any) -> Any:
         """A JSON-able value that takes long to compute, kept in a file under `name`."""
-        out = self.path / "shared" / f"{name}.json"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with self.step(name, [out], **inputs) as step:
-            if step.todo:
-                write_text(out, json.dumps(compute()) + "\n")
-        return json.loads(out.read_text(encoding="utf-8"))
+        return self.do(Cached(compute, {**of, "seed": self.seed}), f"shared/{name}.json")
 
-    def step(self, name: str, outputs: Sequence[Path], **inputs: Any) -> AbstractContextManager[Step]:
-        """Step `name` of this seed (`State.step`)."""
-        return self._state.step(f"seed-{self.seed}/{name}", outputs, seed=self.seed, **inputs)
+
+@dataclass(frozen=True)
+class Remembered(Step[Model]):
+    """A fine-tuned model whose weights may have been deleted (`Lab.forget`): it is made again when opened."""
+
+    file = "model"
+
+    learn: Learn
+    do: Runner
+    out: str
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Those of its fine-tuning."""
+        return self.learn.inputs()
+
+    def run(self, job: Job) -> Mapping[str, float]:
+        """Fine-tune; what was deleted is there again."""
+        counts = self.learn.run(job)
+        (job.out / _FORGOTTEN).unlink(missing_ok=True)
+        return counts
+
+    def result(self, out: Path) -> Model:
+        """The model, with the hash of its weights where they are gone."""
+        forgotten = out / _FORGOTTEN
+        if not forgotten.is_file():
+            return self.learn.result(out)
+        start = self.learn.start
+
+        def remake() -> None:
+            if forgotten.is_file():
+                self.do.again(self, self.out)
+
+        return Model(str(out), forgotten.read_text(encoding="utf-8"), start.engine, start.style, remake)

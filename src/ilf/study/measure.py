@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics, steps
+from ilf import metrics
 from ilf.config import SamplingConfig
 from ilf.errors import UserError
 from ilf.metrics import Evaluation
+from ilf.policy import Model
 from ilf.progress import say
-from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, content_id
-from ilf.steps import Model
+from ilf.records import Example, Refinement, Rows, Task, Verdict, content_id
+from ilf.steps import Sample
+from ilf.steps.evaluation import attempts, refuse_leaks
+from ilf.steps.evaluation import refinement_rates as rates_of
+from ilf.steps.examples import program_examples
 from ilf.study.arms import Arm, Refining
 from ilf.study.examples import Row, examples, items_used
 from ilf.study.lab import Lab, Skip
 from ilf.study.results import Kl, SeedResult, Shared, Trial
-from ilf.tasks import source_hash
 from ilf.training import FinetuneConfig
 
 
@@ -39,24 +42,12 @@ def samples(lab: Lab, model: Model, tasks: Sequence[Task], split: str, sampling:
         for arm, known in json.loads(lab.files.evaluation.read_text(encoding="utf-8"))["models"].items():
             if known["hash"] == model.hash:
                 return Files(lab.files.evaluation_programs(arm), lab.files.evaluation_verdicts(arm))
-    folder = lab.path / "samples" / f"{model.hash[:16]}-{_file_name(split)}-{sampling.temperature:g}"
-    files = Files(folder / "programs.jsonl", folder / "verdicts.jsonl")
-    with lab.step(
-        f"samples-{folder.name}", [files.programs, files.verdicts], model=model.hash,
-        tasks=source_hash(tasks), sampling=sampling.model_dump(), style=lab.config.prompts.style,
-        verify=lab.config.verify.model_dump(exclude={"workers"}),
-    ) as step:  # fmt: skip
-        if step.todo:
-            programs = steps.sample_programs(
-                model.open, model.hash, tasks, sampling, files.programs, seed=lab.seed,
-                style=lab.config.prompts.style, what="evaluation",
-            )  # fmt: skip
-            steps.verify_programs(
-                {task.task_id: task for task in tasks}, programs, files.verdicts, lab.config.verify,
-                max_sandbox_errors=lab.config.max_sandbox_errors,
-            )  # fmt: skip
-            step.counts = steps.sample_counts(programs)
-    return files
+    name = f"samples/{model.hash[:16]}-{_file_name(split)}-{sampling.temperature:g}"
+    programs, verdicts = attempts(
+        lab.do.at(name), model, tasks, sampling, lab.config.verify,
+        max_sandbox_errors=lab.config.max_sandbox_errors, seed=lab.seed,
+    )  # fmt: skip
+    return Files(programs.path, verdicts.path)
 
 
 def _file_name(split: str) -> str:
@@ -95,7 +86,7 @@ def measure(lab: Lab, arm: Arm) -> SeedResult:
     model = lab.policy
     if arm.trains:
         rows = examples(lab, arm)
-        steps.refuse_leaks(
+        refuse_leaks(
             [task.task_id for task in (*lab.test, *lab.validation)],
             {f"the examples of arm {arm.name}": [e.task_id for e in rows if e.task_id is not None]},
         )
@@ -196,7 +187,7 @@ def _elsewhere(lab: Lab, model: Model, source: str, rows: Sequence[Example]) -> 
 
     tasks = load_tasks(source)
     used = [e.task_id for e in rows if e.task_id is not None]
-    steps.refuse_leaks([task.task_id for task in tasks], {"training": used})
+    refuse_leaks([task.task_id for task in tasks], {"training": used})
     sampling = lab.config.evaluation.sampling.model_copy(update={"n": lab.study.also_n})
     return evaluate(lab, model, tasks, source, sampling)[0]
 
@@ -240,10 +231,7 @@ def refinement_rates(lab: Lab, shared: Shared) -> Iterator[tuple[str, Rows[Refin
             continue
         tasks = [lab.tasks[task_id] for task_id in dict.fromkeys(row.task_id for row in rows)]
         verdicts = (row.verdict for row in rows if row.verdict is not None)
-        shared.refinement[label] = metrics.evaluate(
-            metrics.count(tasks, verdicts), split="train", temperature=asked.temperature, n=asked.n,
-            ks=[k for k in lab.config.evaluation.k if k <= asked.n] or [1], seed=lab.seed,
-        )  # fmt: skip
+        shared.refinement[label] = rates_of(tasks, verdicts, asked, lab.config.evaluation.k, lab.seed)
         yield label, rows
 
 
@@ -275,16 +263,15 @@ def perplexities(lab: Lab) -> dict[str, list[float]]:
     gold: list[Row] = [(task_id, code, {}) for task_id in ids if (code := lab.tasks[task_id].reference)]
     human: list[Row] = [(item.task_id, item.refinement, {}) for item in lab.apply if item.refinement]
     learnt = {
-        "gold programs": steps.program_examples(lab.prompter, lab.tasks, gold)[0],
+        "gold programs": program_examples(lab.prompter, lab.tasks, gold)[0],
         "refinements by πRefine": lab.ilf_examples,
-        "human refinements": steps.program_examples(lab.prompter, lab.tasks, human)[0],
+        "human refinements": program_examples(lab.prompter, lab.tasks, human)[0],
     }
     pairs = {label: [(e.prompt, e.completion) for e in rows] for label, rows in learnt.items()}
 
     def compute() -> dict[str, list[float]]:
         from ilf.scoring import score
 
-        lab.models.close()
         found = {}
         for label, texts in pairs.items():
             scores = score(lab.policy.ref, texts, what=f"scoring {label}")
@@ -314,7 +301,6 @@ def kl(lab: Lab, model: Model) -> Kl | None:
     def compute() -> list[list[float]]:
         from ilf.scoring import divergence
 
-        lab.models.close()
         return [
             divergence(model.ref, lab.policy.ref, [pair for _, pair in own], what="KL"),
             divergence(lab.policy.ref, model.ref, [pair for _, pair in start], what="KL"),
@@ -332,17 +318,7 @@ def _texts(
     lab: Lab, model: Model, tasks: Sequence[Task], sampling: SamplingConfig
 ) -> list[tuple[str, tuple[str, str]]]:
     """(task id, (prompt, completion)) of each sample; they are not verified."""
-    out = lab.path / "samples" / f"{model.hash[:16]}-kl" / "programs.jsonl"
-    with lab.step(
-        f"samples-{out.parent.name}", [out], model=model.hash, tasks=source_hash(tasks),
-        sampling=sampling.model_dump(),
-    ) as step:  # fmt: skip
-        if step.todo:
-            written = steps.sample_programs(
-                model.open, model.hash, tasks, sampling, out, seed=lab.seed,
-                style=lab.config.prompts.style, what="KL",
-            )  # fmt: skip
-            step.counts = steps.sample_counts(written)
+    sample = Sample(model, tuple(tasks), sampling, seed=lab.seed, what="KL")
+    rows = lab.do(sample, f"samples/{model.hash[:16]}-kl/programs.jsonl")
     by_id = {task.task_id: task for task in tasks}
-    rows = Rows(out, Program)
     return [(p.task_id, (lab.prompter.program(by_id[p.task_id]).text, p.completion or "")) for p in rows]

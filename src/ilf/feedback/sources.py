@@ -1,0 +1,106 @@
+"""The seam of feedback sources: wrong programs and verdicts in, `Feedback` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from ilf.config import FeedbackConfig, VerifyConfig
+from ilf.feedback import candidates, execution, model, people, recorded, solved
+from ilf.places import Place
+from ilf.policy import Model
+from ilf.progress import say
+from ilf.records import Feedback, Program, Rows, Task, Verdict
+from ilf.runfolder import RunFolder
+from ilf.seams import SOURCES, load
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a source is asked: about which programs, and under which settings."""
+
+    programs: Rows[Program]
+    """πθ's samples for the refine and train tasks."""
+    verdicts: Rows[Verdict]
+    """One a program, in the same order."""
+    tasks: Mapping[str, Task]
+    """The refine and train tasks, by id."""
+    everything: Mapping[str, Task]
+    """All tasks of the source, by id."""
+    held_out: Collection[str]
+    """Ids of the evaluation split; no feedback may be about them."""
+    settings: FeedbackConfig
+    verify: VerifyConfig
+    folder: RunFolder
+    """Of the run."""
+    round: int = 1
+    seed: int = 0
+    recorded: Path | None = None
+    """The file that `feedback.path` names for this round."""
+    writer: Model | None = None
+    """Who writes feedback, where a model does."""
+
+    @property
+    def wanted(self) -> set[str]:
+        """Ids of the tasks to say something about: by default those that πθ never solved."""
+        done = solved(self.programs, self.verdicts) if self.settings.only_unsolved else set()
+        return set(self.tasks) - done
+
+    @property
+    def candidates(self) -> dict[str, list[tuple[Program, Verdict]]]:
+        """The wrong program of each task that is easiest to fix, with its verdict."""
+        return candidates(self.programs, self.verdicts, only_unsolved=self.settings.only_unsolved)
+
+
+Source = Callable[[Asked, Place], list[Feedback]]
+"""Says something of what failed; the place opens models."""
+
+
+def source_of(name: str) -> Source:
+    """The source called `name` (`feedback.source` of a config).
+
+    Raises:
+        ConfigError: there is no such source.
+    """
+    return cast(Source, load(SOURCES, name, "feedback.source"))
+
+
+def from_file(asked: Asked, place: Place) -> list[Feedback]:
+    """What was written before, through the paper's filters."""
+    assert asked.recorded is not None
+    items, counts = recorded.load(
+        asked.recorded, asked.everything, keep=asked.wanted, filters=asked.settings.filter, seed=asked.seed,
+        verify=asked.verify,
+    )  # fmt: skip
+    for what, count in counts.items():
+        say(f"    {what}: {count}")
+    return items
+
+
+def from_people(asked: Asked, place: Place) -> list[Feedback]:
+    """What people write on the page of `ilf annotate`."""
+    settings = asked.settings
+    return people.collect(
+        asked.folder, asked.tasks, asked.programs, asked.verdicts, round=asked.round, wanted=settings.wanted,
+        wait=settings.wait, only_unsolved=settings.only_unsolved, filters=settings.filter, seed=asked.seed,
+        verify=asked.verify,
+    )  # fmt: skip
+
+
+def from_execution(asked: Asked, place: Place) -> list[Feedback]:
+    """What running the programs says."""
+    return execution.write(asked.programs, asked.verdicts, only_unsolved=asked.settings.only_unsolved)
+
+
+def from_model(asked: Asked, place: Place) -> list[Feedback]:
+    """What a language model says, few-shot prompted."""
+    assert asked.writer is not None
+    writer, shots = asked.writer, []
+    if asked.recorded is not None:
+        shown = {name: task for name, task in asked.everything.items() if name not in asked.held_out}
+        shots = model.load_shots(asked.recorded, shown, asked.settings.shots, asked.seed, asked.wanted)
+    return model.write(
+        lambda: place.open(writer), asked.everything, asked.candidates, shots=shots, seed=asked.seed
+    )

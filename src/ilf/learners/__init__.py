@@ -1,0 +1,73 @@
+"""The seam of learners: a model, examples and feedback in; a model folder out."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ilf.config import EngineConfig
+from ilf.errors import missing
+from ilf.places import Place
+from ilf.policy import Model
+from ilf.records import Example, Feedback
+from ilf.seams import LEARNERS, load
+from ilf.training import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a learner is given."""
+
+    start: Model
+    """Where it starts from."""
+    examples: tuple[Example, ...]
+    feedback: tuple[Feedback, ...]
+    """What the examples follow, wrong programs included."""
+    out: Path
+    """The model folder to write, whole or not at all; one that holds something else is replaced."""
+    finetune: FinetuneConfig
+    """Settings of the optimiser; its seed is the run's."""
+    options: Mapping[str, Any]
+    """The learner's own settings (`[learner.options]`)."""
+    what: str
+    """What is made, for the person watching."""
+    card: Mapping[str, object] | None
+    """Said in the model card besides, by heading."""
+    place: Place
+    """For learners that sample or verify."""
+
+
+Learner = Callable[[Lesson], Mapping[str, float]]
+"""Writes the model folder; returns counts for the manifest."""
+
+
+def learner_of(name: str) -> Learner:
+    """The learner called `name` (`learner.name` of a config).
+
+    Raises:
+        ConfigError: there is no such learner.
+    """
+    return cast(Learner, load(LEARNERS, name, "learner.name"))
+
+
+def require_training(settings: Iterable[FinetuneConfig], engine: EngineConfig) -> None:
+    """Refuse what fine-tuning with `settings` would stumble over, before hours of sampling.
+
+    Raises:
+        MissingDependency: a library, or an experiment tracker, is not installed.
+        TrainingError: an unknown tracker.
+    """
+    if engine.name == "scripted":
+        return
+    for asked in settings:
+        wanted = ["torch", "transformers", "accelerate", *(["peft"] if asked.method == "lora" else [])]
+        lacking = next((name for name in wanted if importlib.util.find_spec(name) is None), None)
+        if lacking is not None:
+            raise missing(lacking, "models")
+        if asked.report_to:
+            from ilf.training.trainer import check_trackers
+
+            check_trackers(asked.report_to)

@@ -1,0 +1,177 @@
+"""Before the first step: tasks, splits, the folder's manifest, and whether what later steps need is there."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ilf import __version__, policy
+from ilf.config import RunConfig
+from ilf.errors import ConfigError, DataError, RunFolderError
+from ilf.learners import learner_of, require_training
+from ilf.records import Task
+from ilf.runfolder import Manifest, RunFolder
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The tasks of a run by what they are for."""
+
+    everything: Mapping[str, Task]
+    """All tasks of the source by id, those in no split included."""
+    refine: tuple[Task, ...]
+    """Their feedback teaches πRefine."""
+    train: tuple[Task, ...]
+    """Their refinements teach πθ*."""
+    test: tuple[Task, ...]
+    """Held out, for the evaluation."""
+
+    @property
+    def training(self) -> tuple[Task, ...]:
+        """What πθ attempts and people say something about."""
+        return self.refine + self.train
+
+    @property
+    def by_id(self) -> Mapping[str, Task]:
+        """The training tasks by id."""
+        return {task.task_id: task for task in self.training}
+
+
+def load_source(config: RunConfig) -> list[Task]:
+    """Every task of the config's source; raises as `ilf.tasks.load_tasks`."""
+    from ilf.tasks import load_tasks
+
+    asked = config.tasks
+    return load_tasks(asked.source, prefix=asked.prefix, challenge_tests=asked.challenge_tests)
+
+
+def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[str, list[Task]]:
+    """The tasks of a config by split: `refine`, `train` and the evaluation's.
+
+    Args:
+        config: with the splits.
+        tasks: of the whole source; read where they are not given.
+
+    Raises:
+        ConfigError: a split is missing, empty, or overlaps another.
+    """
+    from ilf.tasks import PAPER_SPLITS, split_tasks
+
+    asked = config.tasks
+    tasks = load_source(config) if tasks is None else tasks
+    needed = ("refine", "train", config.evaluation.split)
+    by_default = PAPER_SPLITS if asked.source.partition(":")[0] == "mbpp" else {}
+    specs = {name: asked.splits.get(name) or by_default.get(name) or f"split={name}" for name in needed}
+    unknown = sorted(asked.splits.keys() - set(needed))
+    if unknown:
+        raise ConfigError(f"tasks.splits.{unknown[0]}: no step uses this split; used: {', '.join(needed)}")
+    return {name: of_split[: asked.limit] for name, of_split in split_tasks(tasks, specs).items()}
+
+
+def prepare_tasks(config: RunConfig) -> Tasks:
+    """The tasks of a run; raises as `load_source` and `load_splits`."""
+    source = load_source(config)
+    splits = load_splits(config, source)
+    return Tasks(
+        everything={task.task_id: task for task in source},
+        refine=tuple(splits["refine"]),
+        train=tuple(splits["train"]),
+        test=tuple(splits[config.evaluation.split]),
+    )
+
+
+def recorded_path(config: RunConfig, number: int) -> Path | None:
+    """The file of recorded feedback for round `number`; None where the source needs none.
+
+    Raises:
+        DataError: it is not there.
+    """
+    paths = config.feedback.path
+    if isinstance(paths, list):
+        path = paths[min(number, len(paths)) - 1]
+    elif paths is not None:
+        path = paths
+    elif config.feedback.source == "recorded":
+        from ilf.tasks import STARTER
+
+        return STARTER / "feedback.jsonl"
+    else:
+        return None
+    if not Path(path).is_file():
+        raise DataError(f"feedback.path: {path}: no such file")
+    return Path(path)
+
+
+def check_needs(config: RunConfig, tasks: Tasks) -> None:
+    """Before hours of work: is what the later steps need there, and can it be read?
+
+    Raises:
+        UserError: it is not; the setting is named.
+    """
+    from ilf.feedback import recorded
+    from ilf.feedback.sources import source_of
+    from ilf.kinds import kind_of
+
+    asked = config.feedback
+    source_of(asked.source)
+    learner_of(config.learner.name)
+    for kind in {task.kind for task in tasks.everything.values()}:
+        kind_of(kind)
+    for path in {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}:
+        assert path is not None
+        recorded.read(path, tasks.everything if asked.source == "recorded" else None)
+    others = [config.refiner_model, asked.model if asked.source == "model" else None]
+    for model in filter(None, others):
+        policy.get(model, config.engine, config.prompts.style)
+    taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
+    require_training([*taught, config.finetune], config.engine)
+
+
+def open_manifest(
+    folder: RunFolder, identity: Mapping[str, Any], what: str, own: Sequence[str] = ()
+) -> Manifest:
+    """The manifest of a run or study folder, as it is or new, with this machine's versions.
+
+    Args:
+        folder: locked by the caller.
+        identity: the settings that make it this run.
+        what: `run` or `study`, for the message.
+        own: files that may lie in a new folder.
+
+    Raises:
+        RunFolderError: it belongs to another run, is not one, or its steps have another version's keys.
+    """
+    path, found = folder.path, folder.read_manifest()
+    if found is None:
+        if any(entry.name not in (".lock", *own) for entry in path.iterdir()):
+            raise RunFolderError(f"{path} is not empty and has no manifest.json: choose another folder")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        found = Manifest(version=__version__, created=created, identity=dict(identity))
+    for key, value in identity.items():
+        if found.identity.get(key) != value:
+            raise RunFolderError(
+                f"{path} belongs to a {what} with {key} = {found.identity.get(key)!r}, not {value!r}: "
+                "choose another folder with --out"
+            )
+    folder.refuse_older(found)
+    return found.model_copy(update={"version": __version__, "environment": environment()})
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes, for the manifest."""
+    found = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "machine": platform.machine(),
+    }
+    for library in ("torch", "transformers", "peft", "numpy", "scipy"):
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,164 @@
+"""Is πθ* better on tasks it has never seen? (paper, section 3.3)"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilf import metrics
+from ilf.config import EvaluationConfig, SamplingConfig, VerifyConfig
+from ilf.errors import LeakError
+from ilf.policy import NO_WEIGHTS, Model
+from ilf.records import Program, Refinement, Rows, Task, Verdict
+from ilf.runfolder import digest, write_text
+from ilf.runner import Cost, Job, Runner, Step
+from ilf.steps.programs import Sample
+from ilf.steps.sampling import sample_counts, sampling_cost
+from ilf.steps.verdicts import Verify
+from ilf.tasks import source_hash
+
+
+@dataclass(frozen=True)
+class Evaluate(Step[Path]):
+    """pass@k of models on held-out tasks, and their paired difference; steps of its own sample and verify."""
+
+    file = "8-evaluation.json"
+
+    models: Mapping[str, Model]
+    """By name of the arm: `before`, `after`."""
+    tasks: tuple[Task, ...]
+    evaluation: EvaluationConfig
+    verify: VerifyConfig
+    refinements: Rows[Refinement]
+    refined: Mapping[str, Task]
+    """The tasks that πRefine worked on, by id."""
+    refining: SamplingConfig
+    max_sandbox_errors: float = 0.05
+    round: int = 1
+    seed: int = 0
+
+    def inputs(self) -> Mapping[str, Any]:
+        """All that decides the numbers."""
+        return {
+            "models": {arm: model.identity() for arm, model in self.models.items()},
+            "tasks": source_hash(self.tasks),
+            "evaluation": self.evaluation.model_dump(),
+            "refinements": digest(self.refinements.path),
+            "verify": self.verify.model_dump(exclude={"workers"}),
+            "seed": self.seed,
+        }
+
+    def cost(self) -> Cost:
+        """n samples a task and model."""
+        return sampling_cost(len(self.models) * len(self.tasks), self.evaluation.sampling)
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Sample and verify each model's programs, then compare."""
+        assert job.do is not None, "an evaluation is made of steps"
+        asked = self.evaluation
+        counts = {"tasks": float(len(self.tasks)), "samples": 0.0, "tokens": 0.0}
+        results: dict[str, metrics.Evaluation] = {}
+        for arm, model in self.models.items():
+            programs, verdicts = attempts(
+                job.do, model, self.tasks, asked.sampling, self.verify, names=f"{arm}-",
+                max_sandbox_errors=self.max_sandbox_errors, round=self.round, seed=self.seed,
+            )  # fmt: skip
+            results[arm] = metrics.evaluate(
+                metrics.count(self.tasks, verdicts), split=asked.split, n=asked.sampling.n, ks=asked.k,
+                temperature=asked.sampling.temperature, seed=self.seed,
+            )  # fmt: skip
+            for what, count in sample_counts(programs).items():
+                counts[what] += count
+        pair = [results["before"]], [results["after"]]
+        comparisons = metrics.with_holm([metrics.compare(*pair, k=k) for k in asked.k])
+        summary = {
+            "arms": {arm: result.model_dump(mode="json") for arm, result in results.items()},
+            "models": {
+                arm: {"source": _short(model.ref, job.out.parent.parent), "hash": model.hash}
+                for arm, model in self.models.items()
+            },
+            "paired": [c.model_dump(mode="json") for c in comparisons],
+            "refinement": self._refinement_rates().model_dump(mode="json"),
+        }
+        write_text(job.out, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        after = self.models["after"]
+        if after.engine.name not in NO_WEIGHTS:
+            from ilf.training import write_card
+
+            write_card(Path(after.ref), evaluation=results)
+        return counts
+
+    def _refinement_rates(self) -> metrics.Evaluation:
+        """πRefine's pass@k on the tasks it refined (the paper's Table 3)."""
+        tasks = [self.refined[name] for name in dict.fromkeys(r.task_id for r in self.refinements)]
+        verdicts = (r.verdict for r in self.refinements if r.verdict is not None)
+        return refinement_rates(tasks, verdicts, self.refining, self.evaluation.k, self.seed)
+
+    def result(self, out: Path) -> Path:
+        """The file of numbers."""
+        return out
+
+
+def attempts(
+    do: Runner,
+    model: Model,
+    tasks: Sequence[Task],
+    sampling: SamplingConfig,
+    verify: VerifyConfig,
+    *,
+    max_sandbox_errors: float,
+    seed: int,
+    round: int = 1,
+    names: str = "",
+) -> tuple[Rows[Program], Rows[Verdict]]:
+    """A model's programs for held-out tasks and their verdicts, in the folder of `do`.
+
+    The files are called `programs.jsonl` and `verdicts.jsonl`, with `names` before it.
+    """
+    sample = Sample(model, tuple(tasks), sampling, seed=seed, round=round, what="evaluation")
+    programs = do(sample, f"{names}programs.jsonl")
+    of_tasks = {task.task_id: task for task in tasks}
+    return programs, do(Verify(programs, of_tasks, verify, max_sandbox_errors), f"{names}verdicts.jsonl")
+
+
+def refinement_rates(
+    tasks: Sequence[Task],
+    verdicts: Iterable[Verdict],
+    sampling: SamplingConfig,
+    ks: Sequence[int],
+    seed: int,
+) -> metrics.Evaluation:
+    """pass@k of refinements, for those k that their number allows (the paper's Tables 2 and 3)."""
+    return metrics.evaluate(
+        metrics.count(tasks, verdicts), split="train", temperature=sampling.temperature, n=sampling.n,
+        ks=[k for k in ks if k <= sampling.n] or [1], seed=seed,
+    )  # fmt: skip
+
+
+def refuse_leaks(evaluated: Iterable[str], seen: Mapping[str, Iterable[str]]) -> None:
+    """Evaluation ids never appear in feedback or training.
+
+    Args:
+        evaluated: ids of the evaluation split.
+        seen: where ids were seen → the ids.
+
+    Raises:
+        LeakError: one does; it names it and where.
+    """
+    held_out = set(evaluated)
+    for where, ids in seen.items():
+        both = sorted(held_out.intersection(ids))
+        if both:
+            raise LeakError(
+                f"{len(both)} evaluation tasks were seen in {where} (the first: {both[0]}): "
+                "their scores would mean nothing. Keep the splits apart"
+            )
+
+
+def _short(ref: str, folder: Path) -> str:
+    """A model of the run by its path in the run folder, so that a folder can be moved."""
+    path = Path(ref)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else ref

@@ -1,0 +1,69 @@
+"""Feedback f on one wrong program a task that πθ never solved (Algorithm 1, line 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilf.errors import DataError
+from ilf.feedback.sources import Asked, source_of
+from ilf.progress import say
+from ilf.records import Feedback, read_jsonl, write_jsonl
+from ilf.runfolder import digest
+from ilf.runner import Job, Step
+
+
+@dataclass(frozen=True)
+class Gather(Step[list[Feedback]]):
+    """What the configured source says of the programs that failed."""
+
+    file = "3-feedback.jsonl"
+
+    asked: Asked
+
+    def inputs(self) -> Mapping[str, Any]:
+        """All that decides the feedback; what people write is taken when there is enough of it."""
+        asked = self.asked
+        return {
+            "programs": digest(asked.programs.path),
+            "verdicts": digest(asked.verdicts.path),
+            "feedback": asked.settings.model_dump(exclude={"wait"}),
+            "recorded": None if asked.recorded is None else digest(asked.recorded),
+            "writer": None if asked.writer is None else asked.writer.identity(),
+            "verify": asked.verify.model_dump(exclude={"workers"}),
+            "seed": asked.seed,
+        }
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Ask the source.
+
+        Raises:
+            DataError: it has nothing to say.
+            Waiting: people are not done yet.
+        """
+        asked = self.asked
+        if asked.settings.only_unsolved:
+            say(f"    {len(asked.wanted)} of {len(asked.tasks)} tasks were never solved")
+        items = source_of(asked.settings.source)(asked, job.place)
+        if not items:
+            raise DataError(
+                "no feedback for the tasks of splits refine and train "
+                f"(source: {asked.settings.source}): nothing to learn from"
+            )
+        write_jsonl(job.out, items)
+        return {"items": len(items), "with refinement": sum(i.refinement is not None for i in items)}
+
+    def result(self, out: Path) -> list[Feedback]:
+        """The items.
+
+        Raises:
+            DataError: one is on a task of no split of this run.
+        """
+        items = read_jsonl(out, Feedback)
+        known = self.asked.tasks.keys() | self.asked.held_out
+        unknown = next((item.task_id for item in items if item.task_id not in known), None)
+        if unknown is not None:
+            raise DataError(f"{out}: feedback on task {unknown!r}, which is in no split of this run")
+        return items

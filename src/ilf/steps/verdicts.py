@@ -1,0 +1,75 @@
+"""EVAL(x, t) of each program (Algorithm 1, line 1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+from ilf.config import VerifyConfig
+from ilf.errors import DataError
+from ilf.progress import progress
+from ilf.records import Program, Rows, Task, Verdict
+from ilf.runfolder import Growing, digest
+from ilf.runner import Cost, Job, Step
+from ilf.steps.sampling import batched, refuse_failures
+from ilf.tasks import source_hash
+
+ROWS = 64
+"""Verdicts between two writes."""
+
+
+@dataclass(frozen=True)
+class Verify(Step[Rows[Verdict]]):
+    """One verdict a program, in the programs' order."""
+
+    file = "2-verdicts.jsonl"
+
+    programs: Rows[Program]
+    tasks: Mapping[str, Task]
+    """By id."""
+    verify: VerifyConfig
+    max_sandbox_errors: float = 0.05
+    """Share of programs without a verdict above which this stops."""
+
+    def inputs(self) -> Mapping[str, Any]:
+        """All that decides the verdicts."""
+        of_programs = {program.task_id for program in self.programs}
+        unknown = sorted(of_programs - self.tasks.keys())
+        if unknown:
+            raise DataError(
+                f"a program is for task {unknown[0]!r}, which is not among the {len(self.tasks)} tasks"
+            )
+        return {
+            "programs": digest(self.programs.path),
+            "tasks": source_hash([self.tasks[task_id] for task_id in sorted(of_programs)]),
+            "verify": self.verify.model_dump(exclude={"workers"}),
+        }
+
+    def cost(self) -> Cost:
+        """A row a program."""
+        return Cost(disk=1000 * len(self.programs))
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Verify, and write every few verdicts.
+
+        Raises:
+            SandboxFailure: too many programs got no verdict; what was verified is kept.
+        """
+        count = len(self.programs)
+        growing = Growing(job.out, job.key, Verdict, repeat(1, count))
+        if growing.done < count:
+            with progress("verifying", count, growing.rows) as bar:
+                left = islice(self.programs, growing.rows, None)
+                for batch in batched(job.place.verify(self.tasks, left, self.verify, bar), ROWS):
+                    growing.append(batch)
+        refuse_failures(Rows(growing.part, Verdict), self.max_sandbox_errors)
+        growing.finish()
+        return dict(Counter(verdict.status for verdict in self.result(job.out)))
+
+    def result(self, out: Path) -> Rows[Verdict]:
+        """The verdicts."""
+        return Rows(out, Verdict)
