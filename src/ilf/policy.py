@@ -43,6 +43,11 @@ class Model:
         return {"hash": self.hash, "engine": self.engine.model_dump(), "style": self.style}
 
     @property
+    def has_weights(self) -> bool:
+        """Whether its weights are a folder that this process reads: texts can be scored under it."""
+        return self.engine.name in ENGINES and self.engine.name not in NO_WEIGHTS
+
+    @property
     def prompter(self) -> Prompter:
         """The prompts it understands."""
         return make_prompter(self.ref, self.engine.name, self.style)
@@ -121,7 +126,7 @@ def get(ref: str | Path, engine: EngineConfig, style: Style) -> Model:
 def _require_memory(model: Model) -> None:
     """Refuse to open a model whose weights alone are larger than the memory that is free."""
     free = available_memory()
-    if model.engine.name in NO_WEIGHTS or model.engine.name not in ENGINES or free is None:
+    if not model.has_weights or free is None:
         return
     weights = sum(file.stat().st_size for file in models.resolve(model.ref).path.glob("*.safetensors"))
     if weights > free:
@@ -133,8 +138,9 @@ def _require_memory(model: Model) -> None:
 
 def make_prompter(model: str, engine: str, style: Style) -> Prompter:
     """The prompts that a model understands (its chat template comes with its tokenizer)."""
-    elsewhere = engine == "openai" or engine not in ENGINES
-    if engine == "scripted" or (elsewhere and not Path(model).exists()):
+    unread = engine == "openai" and not Path(model).exists()
+    foreign = engine not in ENGINES and not (Path(model) / "tokenizer_config.json").is_file()
+    if engine == "scripted" or unread or foreign:
         # No tokenizer at hand: a chat server renders `user` and `prefill` itself, a script reads any text.
         return Prompter(style, template=lambda user: user + "\n\n" if style == "chat" else user)
     folder = models.resolve(model).path

@@ -129,7 +129,8 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     for model in filter(None, others):
         policy.get(model, config.engine, config.prompts.style)
     taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
-    require_training([*taught, config.finetune], config.engine)
+    taught += [config.finetune] if config.learner.name == "sft" else []
+    require_training(taught, config.engine)
 
 
 def open_manifest(

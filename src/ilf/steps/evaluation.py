@@ -11,7 +11,7 @@ from typing import Any
 from ilf import metrics
 from ilf.config import EvaluationConfig, SamplingConfig, VerifyConfig
 from ilf.errors import LeakError
-from ilf.policy import NO_WEIGHTS, Model
+from ilf.policy import Model
 from ilf.records import Program, Refinement, Rows, Task, Verdict
 from ilf.runfolder import digest, write_text
 from ilf.runner import Cost, Job, Runner, Step
@@ -85,7 +85,7 @@ class Evaluate(Step[Path]):
         }
         write_text(job.out, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         after = self.models["after"]
-        if after.engine.name not in NO_WEIGHTS:
+        if after.has_weights:
             from ilf.training import write_card
 
             write_card(Path(after.ref), evaluation=results)

@@ -23,7 +23,7 @@ from ilf.config import RunConfig
 from ilf.errors import DataError, IlfError, ModelError, RunFolderError, TrainingError
 from ilf.feedback import model as model_feedback
 from ilf.feedback import shuffled
-from ilf.policy import NO_WEIGHTS, Model
+from ilf.policy import Model
 from ilf.preparation import load_source, load_splits
 from ilf.progress import say
 from ilf.prompts import Prompter
@@ -186,7 +186,7 @@ class Lab:
     @property
     def has_weights(self) -> bool:
         """Whether texts can be scored under the run's models."""
-        return self.config.engine.name not in NO_WEIGHTS
+        return self.policy.has_weights
 
     @property
     def programs(self) -> Rows[Program]:
