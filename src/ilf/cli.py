@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
 app.add_typer(tasks_app, name="tasks")
+config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
+app.add_typer(config_app, name="config")
 
 Source = Annotated[
     str, typer.Option("--tasks", help="starter, mbpp, mbpp:PATH, humaneval, humaneval:PATH or PATH.jsonl.")
@@ -102,6 +104,37 @@ def run(
     if not is_current(folder):
         write_report(folder)
     typer.echo(f"Report: {run_folder.report}")
+
+
+@config_app.command("show")
+def config_show(
+    config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Every setting of a run, with its default where it differs and its source in the paper.
+
+    Example: ilf config show configs/demo.toml
+    """
+    from ilf.config import load_config
+    from ilf.settings import show
+
+    typer.echo(show(load_config(config, overrides)), nl=False)
+
+
+@config_app.command("schema")
+def config_schema(
+    kind: Annotated[
+        Literal["run", "study", "task"],
+        typer.Argument(help="Of which file: a run's, a study's, a task's row."),
+    ] = "run",
+) -> None:
+    """The JSON schema that editors complete settings from.
+
+    Example: ilf config schema study > study.schema.json
+    """
+    from ilf.settings import schema
+
+    typer.echo(schema(kind), nl=False)
 
 
 @tasks_app.command("show")

@@ -43,7 +43,7 @@ def _named_in(table: Mapping[str, str]) -> AfterValidator:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class TasksConfig(_Section):

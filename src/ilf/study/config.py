@@ -14,7 +14,7 @@ from ilf.study.arms import ARMS, GROUPS, SIZE, Arm
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ValidationConfig(_Section):

@@ -16,7 +16,7 @@ class FinetuneConfig(BaseModel):
     without weight decay, gradients clipped at norm 1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     method: Literal["full", "lora"] = "full"
     learning_rate: float = Field(default=5e-6, gt=0)
