@@ -316,6 +316,44 @@ def test_a_loss_that_is_not_finite_stops(tiny: Path, examples: list[Example], tm
         finetune(tiny, examples, tmp_path / "m", config)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_an_adapter_is_trained_on(tiny: Path, examples: list[Example], tmp_path: Path, method: str) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    from ilf.models import load_model
+
+    settings = peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), settings).save_pretrained(
+        tmp_path / "adapter"
+    )
+    start = dict(load_model(tmp_path / "adapter").named_parameters())
+    config = FinetuneConfig(method=method, learning_rate=1e-3, batch_size=4, epochs=1, lora_rank=2)
+    result = finetune(tmp_path / "adapter", examples, tmp_path / "out", config)
+    tuned = dict(load_model(tmp_path / "out").named_parameters())
+    log = [json.loads(line) for line in (tmp_path / "out" / LOG).read_text().splitlines()]
+    assert min(row["grad_norm"] for row in log) > 0
+    moved = [name for name in start if not torch.equal(start[name], tuned[name])]
+    assert len(moved) > (0.9 if method == "full" else 0.5) * len(start)
+    assert result.final_loss < 2 * result.first_loss
+
+
+def test_training_that_does_not_train_stops(
+    tiny: Path, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = FinetuneConfig(learning_rate=1e-30, batch_size=4, epochs=1)
+    with pytest.raises(TrainingError, match=r"steps changed no weight: raise learning_rate .1e-30."):
+        finetune(tiny, examples, tmp_path / "out", config)
+    small = FinetuneConfig(learning_rate=1e-20, batch_size=4, epochs=1, save_dtype="bfloat16")
+    with pytest.raises(TrainingError, match='changed no weight.*save_dtype = "float32"'):
+        finetune(tiny, examples, tmp_path / "rounded", small)
+    with monkeypatch.context() as patch:
+        patch.setattr("ilf.training.trainer.pack_loss", lambda model, *_: 0 * model.lm_head.weight.sum())
+        with pytest.raises(TrainingError, match=r"gradient of step 1 is exactly 0"):
+            finetune(tiny, examples, tmp_path / "zero", FinetuneConfig(batch_size=4, epochs=1))
+    assert not any((tmp_path / name).exists() for name in ("out", "rounded", "zero"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -196,8 +196,11 @@ def _train(
 
     set_seed(config.seed)  # LoRA's first weights, and dropout
     model = load_model(parent, device=plan.device, dtype=torch.float32)
+    # What was loaded may be frozen: a PEFT adapter merged into its base leaves every weight so.
+    model.requires_grad_(True)
     if config.method == "lora":
         model = _with_lora(model, config)
+    before = _checksums(model, config)
     examples = _weighted(report.rows)
     way = loss.choose_way(model, examples, plan.precision, torch.device(plan.device))
     if way is not loss.WAYS[0]:
@@ -228,6 +231,11 @@ def _train(
         )
         with interruptible(watch, say):
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    if _checksums(model, config) == before:
+        raise TrainingError(
+            f"{len(steps)} steps changed no weight: raise learning_rate ({config.learning_rate:g}) or epochs"
+            + ("" if config.save_dtype == "float32" else ', or set save_dtype = "float32"')
+        )
     _save(trainer.model, load_tokenizer(parent), work / "model", config)
     return {
         "steps": len(steps),
@@ -291,6 +299,19 @@ def _with_lora(model: Any, config: FinetuneConfig) -> Any:
         return peft.get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingError(f"lora_targets = {targets!r}: {str(error).splitlines()[0]}") from None
+
+
+def _checksums(model: Any, config: FinetuneConfig) -> dict[str, float]:
+    """A sum over each weight that is trained, as it will be written: equal ones say that nothing changed."""
+    import torch
+
+    # LoRA's factors are merged before they are rounded.
+    dtype = torch.float32 if config.method == "lora" else getattr(torch, config.save_dtype)
+    return {
+        name: float(weight.detach().to(dtype).double().sum())
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
 
 
 def _save(model: Any, tokenizer: Any, folder: Path, config: FinetuneConfig) -> None:

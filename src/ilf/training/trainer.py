@@ -208,6 +208,11 @@ class Watch(TrainerCallback):
         """Write the step's row."""
         if logs is None or "loss" not in logs:  # the summary at the end
             return
+        if logs["grad_norm"] == 0:
+            raise TrainingError(
+                f"the gradient of step {state.global_step} is exactly 0 (loss {logs['loss']:.3g}): nothing "
+                "is learnt. Are all weights frozen, or is every answer known to the last bit?"
+            )
         tokens = self._tokens[state.global_step - 1]
         row = {
             "step": state.global_step,
