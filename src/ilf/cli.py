@@ -409,6 +409,25 @@ def report(
 
 
 @app.command()
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FOLDER]... | compare A B", help="runs/ and studies/ by default."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What is in the run and study folders: state, model, tasks, feedback, result, seconds; or two compared.
+
+    Example: ilf runs
+
+    Example: ilf runs compare runs/a runs/b
+    """
+    from ilf.runs import runs as command
+
+    typer.echo(command(words or [], as_json=as_json))
+
+
+@app.command()
 def doctor(
     brief: Annotated[bool, typer.Option("--brief", help="Only what is missing and needed.")] = False,
 ) -> None:
