@@ -403,6 +403,11 @@ def report(
 
     Example: ilf report runs/starter
     """
+    from ilf.study import report as study_report
+
+    if len(paths) == 1 and study_report.is_study(paths[0]):
+        typer.echo(f"Report: {study_report.rebuild(paths[0], out)}")
+        return
     from ilf.report.command import report as command
 
     typer.echo(f"Report: {command(paths, out, tasks)}")
@@ -412,7 +417,7 @@ def report(
 def runs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FOLDER]... | compare A B", help="runs/ and studies/ by default."),
+        typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:

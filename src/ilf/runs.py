@@ -16,6 +16,7 @@ from ilf.errors import DataError, UserError
 from ilf.metrics import Comparison, Estimate, Evaluation
 from ilf.report.load import differing, read_config, read_evaluation, stages
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
+from ilf.study.report import CONFIG, RESULTS, is_study
 
 DEFAULT = (Path("runs"), Path("studies"))
 State = Literal["finished", "unfinished", "waiting", "broken", "foreign"]
@@ -98,14 +99,14 @@ def folders(given: Sequence[Path]) -> list[Path]:
 
 
 def _is_one(path: Path) -> bool:
-    return any((path / name).exists() for name in ("config.toml", "study.toml", "manifest.json"))
+    return any((path / name).exists() for name in ("config.toml", CONFIG, "manifest.json"))
 
 
 def summary(path: Path) -> Summary:
     """What a folder says of itself; what is broken or foreign is said in `problem`, never raised."""
     row = Summary(str(path))
     try:
-        if (path / "study.toml").is_file():
+        if is_study(path):
             row.kind = "study"
             _read_study(path, row)
         elif _is_one(path):
@@ -164,7 +165,7 @@ def _read_study(path: Path, row: Summary) -> None:
     from ilf.study import statistics
     from ilf.study.results import read_results
 
-    _, config = read_config(path / "study.toml")
+    _, config = read_config(path / CONFIG)
     run = config.get("run")
     _settings(row, run if isinstance(run, Mapping) else {})
     row.name = str(config.get("name", path.name))
@@ -174,9 +175,9 @@ def _read_study(path: Path, row: Summary) -> None:
     row.state, row.step = "unfinished", "the run that the arms share"
     if any(summary(file.parent).state == "waiting" for file in shared_runs):
         row.state = "waiting"
-    if not (path / "results.json").is_file():
+    if not (path / RESULTS).is_file():
         return
-    results = read_results(path / "results.json")
+    results = read_results(path / RESULTS)
     items = statistics.distinct(statistics.all_items(results))
     row.feedback = len(items)
     for result in results.arms:
@@ -215,7 +216,10 @@ def _text(value: Any) -> str | None:
 
 
 def _manifest(folder: RunFolder) -> Manifest:
-    found = folder.read_manifest()
+    try:
+        found = folder.read_manifest()
+    except UnicodeDecodeError:
+        raise DataError(f"{folder.manifest}: not UTF-8 text") from None
     if found is None:
         raise DataError(f"{folder.manifest}: no such file, so how far it came is not known")
     return found
@@ -273,7 +277,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
             raise DataError(row.problem if row.folder in row.problem else f"{row.folder}: {row.problem}")
     if left.kind != right.kind:
         raise DataError(f"{a} is a {left.kind} and {b} a {right.kind}: give two runs or two studies")
-    name = "study.toml" if left.kind == "study" else "config.toml"
+    name = CONFIG if left.kind == "study" else "config.toml"
     settings = differing(read_config(a / name)[1], read_config(b / name)[1])
     difference = _difference(a, b) if left.kind == "run" else None
     return {
