@@ -30,7 +30,7 @@ KNOWN_WITHIN = {
 # Files longer than that. This list only gets shorter.
 LONG = {
     "algorithm.py", "steps.py", "runfolder.py",  # being rewritten as steps that are values
-    "cli.py", "models.py", "extraction.py", "study/document.py", "study/tables.py",
+    "cli.py", "models.py",
     "annotate/queue.py", "annotate/store.py", "sampling/shared_cache.py",
     "sandbox/inside/codec.py", "sandbox/inside/judge.py", "sandbox/inside/plan.py",
     "sandbox/inside/program.py", "sandbox/inside/remote.py", "sandbox/inside/server.py",
