@@ -436,9 +436,33 @@ def report(
 
     Example: ilf report runs/starter
     """
+    from ilf.study import report as study_report
+
+    if len(paths) == 1 and study_report.is_study(paths[0]):
+        typer.echo(f"Report: {study_report.rebuild(paths[0], out)}")
+        return
     from ilf.report.command import report as command
 
     typer.echo(f"Report: {command(paths, out, tasks)}")
+
+
+@app.command()
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What is in the run and study folders: state, model, tasks, feedback, result, seconds; or two compared.
+
+    Example: ilf runs
+
+    Example: ilf runs compare runs/a runs/b
+    """
+    from ilf.runs import runs as command
+
+    typer.echo(command(words or [], as_json=as_json))
 
 
 @app.command()

@@ -24,7 +24,7 @@ ENGINES = {
 
 SOURCES = {
     "recorded": "ilf.feedback.sources:from_file",
-    "human": "ilf.feedback.sources:from_people",
+    "human": "ilf.annotate.collect:from_people",
     "execution": "ilf.feedback.sources:from_execution",
     "model": "ilf.feedback.sources:from_model",
 }

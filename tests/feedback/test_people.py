@@ -10,9 +10,9 @@ from annotate_samples import make_failures, make_tasks
 
 from ilf.annotate import accounts, queue
 from ilf.annotate.answers import Draft
+from ilf.annotate.collect import collect
 from ilf.annotate.store import Store
 from ilf.errors import DataError, Waiting
-from ilf.feedback.people import collect
 from ilf.runfolder import RunFolder
 
 TEXT = "It adds a constant; add the number to itself instead."

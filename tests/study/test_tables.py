@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ilf.feedback import recorded
 from ilf.metrics import Comparison, Estimate, TaskCounts, evaluate
-from ilf.study import bugs, statistics, tables
+from ilf.study import bugs, own_tables, statistics, tables
 from ilf.study.arms import ARMS, Arm, Refining
 from ilf.study.results import ArmResult, ItemResult, Results, SeedResult, Shared
 from ilf.tasks import PAPER_SPLITS, load_tasks, split_tasks
@@ -145,7 +145,7 @@ def with_items(*passed):
 
 
 def test_points_are_shared_out_by_examples():
-    table = tables.worth_table(with_items([0, 1, 2, 3]), 0.06)
+    table = own_tables.worth_table(with_items([0, 1, 2, 3]), 0.06)
     points = column(table, "points")
     assert points["all"] == pytest.approx(0.06) and points["by a"] == pytest.approx(0.02)
     assert column(table, "minutes")["by b"] == 4 and column(table, "minutes a refined item")["by a"] == 4
@@ -155,7 +155,7 @@ def test_points_are_shared_out_by_examples():
 
 def test_what_feedback_is_worth_is_pooled_over_seeds():
     found = with_items([0, 1, 2, 3], [0, 3, 0, 1])
-    table = tables.worth_table(found, 0.05)
+    table = own_tables.worth_table(found, 0.05)
     assert column(table, "items") == {"all": 4, "by a": 2, "by b": 2, "about logic": 4, "1 bug": 4}
     assert column(table, "minutes")["all"] == 8  # written once, whatever number of seeds uses it
     assert (column(table, "items refined")["all"], column(table, "used to train")["by b"]) == (2.5, 1.5)
@@ -211,7 +211,7 @@ def test_the_temperature_table_says_sharpening():
 
     assert sharpening(found) == {"ilf": "sharpening", "gold": "learning"}
     assert "sharpening, not learning" in claim(found)
-    assert column(tables.temperature_table(found, sharpening(found)), "so it is")["ILF"] == "sharpening"
+    assert column(own_tables.temperature_table(found, sharpening(found)), "so it is")["ILF"] == "sharpening"
 
 
 def test_arms_are_corrected_together():
@@ -229,7 +229,7 @@ def test_transfer_is_compared_with_zero_shot_there():
     for low, result in zip((2, 5, 2), arms):
         for row in result.seeds:
             row.also["elsewhere.jsonl"] = evaluation(rng.binomial(10, low / 10, 20), split="elsewhere")
-    rates, paired = tables.transfer_tables(results(*arms), "elsewhere.jsonl")
+    rates, paired = own_tables.transfer_tables(results(*arms), "elsewhere.jsonl")
     assert column(rates, "tasks") == {"zero-shot": 20, "ILF": 20, "select all": 20}
     difference, p, corrected = (column(paired, name) for name in ("difference (points)", "p", "p (Holm)"))
     assert difference["ILF"].low > 0 > difference["select all"].low and set(
@@ -241,7 +241,7 @@ def test_transfer_is_compared_with_zero_shot_there():
 def test_every_temperature_that_was_tried_is_in_a_table():
     arms = [measured("zero-shot", [1, 1]), measured("ilf", [1, 1])]
     arms[1].seeds[0].validation = {"0.2": evaluation([2]), "0.8": evaluation([4])}
-    table = tables.validation_table(results(*arms))
+    table = own_tables.validation_table(results(*arms))
     assert [c.name for c in table.columns] == ["method", "pass@1 at 0.2", "pass@1 at 0.8"]
     assert [row[0] for row in table.rows] == ["ILF"] and column(table, "pass@1 at 0.8")["ILF"].value == 0.4
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ilf.errors import DataError
 from ilf.progress import progress
+from ilf.prompts import Prompter
 from ilf.records import Feedback, Program, Task, Verdict
-from ilf.sampling import SamplingParams
-
-if TYPE_CHECKING:
-    from ilf.policy import Writer
+from ilf.sampling import Sampler, SamplingParams
 
 TEMPERATURE = 0.7
 MAX_TOKENS = 160
 """About 100 words; the paper's human texts have 69 on average, InstructGPT's 24 (Table 6)."""
+
+
+class Writer(Protocol):
+    """A model ready to write (`ilf.policy.Writer` is one)."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """Samples from it."""
+
+    @property
+    def prompter(self) -> Prompter:
+        """The prompts it understands."""
+
+    @property
+    def model(self) -> str:
+        """Hash of its weights."""
 
 
 def load_shots(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from ilf.config import FeedbackConfig, VerifyConfig
-from ilf.feedback import candidates, execution, model, people, recorded, solved
+from ilf.feedback import candidates, execution, model, recorded, solved
 from ilf.places import Place
 from ilf.policy import Model
 from ilf.progress import say
@@ -77,16 +77,6 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
     for what, count in counts.items():
         say(f"    {what}: {count}")
     return items
-
-
-def from_people(asked: Asked, place: Place) -> list[Feedback]:
-    """What people write on the page of `ilf annotate`."""
-    settings = asked.settings
-    return people.collect(
-        asked.folder, asked.tasks, asked.programs, asked.verdicts, round=asked.round, wanted=settings.wanted,
-        wait=settings.wait, only_unsolved=settings.only_unsolved, filters=settings.filter, seed=asked.seed,
-        verify=asked.verify,
-    )  # fmt: skip
 
 
 def from_execution(asked: Asked, place: Place) -> list[Feedback]:

@@ -12,10 +12,10 @@ from ilf.runfolder import RunFolder, write_text
 
 
 def report(paths: Sequence[Path], out: Path | None = None, tasks: str | None = None) -> Path:
-    """Write the report of a run, two runs, a study, or a file of programs.
+    """Write the report of a run, two runs, or a file of programs (of a study: `ilf.study.report`).
 
     Args:
-        paths: one run folder, study folder or JSONL file of programs; or two run folders.
+        paths: one run folder or JSONL file of programs; or two run folders.
         out: the HTML file; by default `report.html` in the folder, or beside the file.
         tasks: task source, for the descriptions where a file of programs stands alone.
 
@@ -38,10 +38,6 @@ def report(paths: Sequence[Path], out: Path | None = None, tasks: str | None = N
         raise UserError(f"report takes one folder or file, or two run folders to compare; got {len(paths)}")
     path = paths[0]
     if path.is_dir():
-        if (path / "study.toml").is_file():
-            from ilf.study.command import rebuild
-
-            return rebuild(path, out)
         return write_report(path, out)
     from ilf.report import rows
 

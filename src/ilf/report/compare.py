@@ -9,8 +9,8 @@ from ilf.errors import UserError
 from ilf.metrics import Comparison, Evaluation, compare, with_holm
 from ilf.report import items, parts
 from ilf.report.content import Cell, Column, Document, Item, Section, Table
-from ilf.report.load import RunData
-from ilf.report.run import ARM_NAMES, provenance, stages
+from ilf.report.load import ARM_NAMES, RunData, differing, stages
+from ilf.report.run import provenance
 
 
 def document(a: RunData, b: RunData) -> Document:
@@ -23,7 +23,7 @@ def document(a: RunData, b: RunData) -> Document:
     finals: list[Evaluation] = []
     evaluations: dict[str, Evaluation] = {}
     for name, run in zip(names, (a, b), strict=True):
-        found = stages(run)
+        found = stages([data.evaluations for data in run.rounds])
         if not found:
             raise UserError(f"{run.path}: this run has no evaluation yet, so there is nothing to compare")
         evaluations |= {f"{name}: {label}": evaluation for label, evaluation in found.items()}
@@ -79,29 +79,13 @@ def _claim(names: tuple[str, str], comparisons: Sequence[Comparison], reason: st
 
 
 def _settings(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> Section:
-    left, right = flat(a), flat(b)
-    rows: list[list[Cell]] = [
-        [key, str(left.get(key, "–")), str(right.get(key, "–"))]
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key)
-    ]
+    rows: list[list[Cell]] = [[key, *values] for key, values in differing(a, b).items()]
     columns = [Column("setting"), Column(names[0]), Column(names[1])]
     return Section(
         "settings",
         "What was set differently",
         parts=[Table("settings", "Settings that differ.", columns, rows)],
     )
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _items(names: tuple[str, str], a: RunData, b: RunData) -> list[Item]:

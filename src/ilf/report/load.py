@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from ilf.errors import DataError, UserError
 from ilf.metrics import Comparison, Evaluation
 from ilf.records import Example, Feedback, Program, R, Refinement, Rows, Task, Verdict
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
+
+ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
 
 
 @dataclass
@@ -62,13 +64,7 @@ def load_run(path: Path) -> RunData:
         DataError: there is no run in it.
     """
     folder = RunFolder(path)
-    if not folder.config.is_file():
-        raise DataError(f"{path}: not a run folder (it has no config.toml)")
-    config_text = folder.config.read_text(encoding="utf-8")
-    try:
-        config = tomllib.loads(config_text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{folder.config}: not TOML: {error}") from None
+    config_text, config = read_config(folder.config)
     notes: list[str] = []
     tasks: dict[str, Task] = {}
     try:
@@ -85,6 +81,81 @@ def load_run(path: Path) -> RunData:
         rounds=[_round(number, files) for number, files in enumerate(folder.rounds(), start=1)],
         notes=notes,
     )
+
+
+def read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """The settings of a run or study folder, as text and as a table.
+
+    Raises:
+        DataError: they are missing, or not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path.parent}: not a run folder (it has no {path.name})") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path}: not TOML: {error}") from None
+
+
+def read_evaluation(files: RoundFolder) -> tuple[dict[str, Evaluation], list[Comparison], Evaluation | None]:
+    """What a round's evaluation says: by model, the paired tests, and πRefine's; empty where there is none.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    if not files.evaluation.is_file():
+        return {}, [], None
+    try:
+        raw = json.loads(files.evaluation.read_text(encoding="utf-8"))
+        arms = {arm: Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
+        paired = [Comparison.model_validate(c) for c in raw.get("paired", [])]
+        refinement = Evaluation.model_validate(raw["refinement"]) if raw.get("refinement") else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{files.evaluation}: not an evaluation: {str(error).splitlines()[0]}") from None
+    return arms, paired, refinement
+
+
+def stages(rounds: Sequence[Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
+    """Label → evaluation on the held-out tasks: before, then after each round.
+
+    Args:
+        rounds: each round's evaluations by model (`before`, `after`), in order.
+    """
+    found: dict[str, Evaluation] = {}
+    for number, evaluations in enumerate(rounds, start=1):
+        for arm, evaluation in evaluations.items():
+            if arm == "before" and found:
+                continue  # the same model as the round before's `after`
+            label = ARM_NAMES.get(arm, arm)
+            if arm == "after" and len(rounds) > 1:
+                label = f"after round {number} (πθ*)"
+            found[label] = evaluation
+    return found
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Settings that two configs do not share: dotted key → what each says, `–` where it says nothing."""
+    left, right = flat(a), flat(b)
+    return {
+        key: (str(left.get(key, "–")), str(right.get(key, "–")))
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _tasks(config: Mapping[str, Any]) -> dict[str, Task]:
@@ -108,15 +179,7 @@ def _round(number: int, files: RoundFolder) -> RoundData:
         refinements=_rows(files.refinements, Refinement),
         examples=[*_rows(files.examples, Example)],
     )
-    if files.evaluation.is_file():
-        try:
-            raw = json.loads(files.evaluation.read_text(encoding="utf-8"))
-            data.evaluations = {arm: Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
-            data.paired = [Comparison.model_validate(c) for c in raw.get("paired", [])]
-            if raw.get("refinement"):
-                data.refinement = Evaluation.model_validate(raw["refinement"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{files.evaluation}: not an evaluation: {str(error).splitlines()[0]}") from None
+    data.evaluations, data.paired, data.refinement = read_evaluation(files)
     for arm in data.evaluations:
         programs = _rows(files.evaluation_programs(arm), Program)
         verdicts = _rows(files.evaluation_verdicts(arm), Verdict)

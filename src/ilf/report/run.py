@@ -9,16 +9,14 @@ from ilf.metrics import Comparison, Evaluation, compare, with_holm
 from ilf.records import Program, Refinement, Verdict
 from ilf.report import items, parts
 from ilf.report.content import Cell, Column, Document, Item, Section, Table
-from ilf.report.load import RoundData, RunData
+from ilf.report.load import ARM_NAMES, RoundData, RunData, stages
 from ilf.runfolder import RunFolder, digest
 from ilf.steps.sampling import sample_counts
-
-ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
 
 
 def document(run: RunData) -> Document:
     """Everything a run folder says, in a reader's order."""
-    evaluations = stages(run)
+    evaluations = stages([data.evaluations for data in run.rounds])
     comparisons = compare_stages(evaluations)
     report = Document(
         title=f"Run {run.name}",
@@ -34,20 +32,6 @@ def document(run: RunData) -> Document:
     report.items = explorer_items(run)
     report.provenance = provenance(run)
     return report
-
-
-def stages(run: RunData) -> dict[str, Evaluation]:
-    """Label → evaluation on the held-out tasks: before, then after each round."""
-    found: dict[str, Evaluation] = {}
-    for data in run.rounds:
-        for arm, evaluation in data.evaluations.items():
-            if arm == "before" and found:
-                continue  # the same model as the round before's `after`
-            label = ARM_NAMES.get(arm, arm)
-            if arm == "after" and len(run.rounds) > 1:
-                label = f"after round {data.number} (πθ*)"
-            found[label] = evaluation
-    return found
 
 
 def compare_stages(evaluations: dict[str, Evaluation]) -> list[Comparison]:

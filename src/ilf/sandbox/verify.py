@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ilf.errors import DataError, SandboxFailure, SandboxUnavailable
 from ilf.records import Program, Task, Verdict, content_id
+from ilf.sandbox.collect import collected, counting
 from ilf.sandbox.isolation import Isolation, numpy_available, probe
 from ilf.sandbox.limits import Limits, default_workers
 from ilf.sandbox.pool import Job, Pool
@@ -112,7 +114,8 @@ class Verifier:
             known = self.known[task.task_id] = _Known(task)
         message: dict[str, Any] = {"key": known.key, "code": code, "seed": run}
         if task.isolation == "shared":
-            message |= {"shared": True, "setup": task.setup, "tests": list(task.tests)}
+            setup, tests = known.counting
+            message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(task.tests)}
         numpy = self.numpy and (known.numpy or "numpy" in code)
         weight = len(code) + known.weight
         job = Job(message, known.fields, weight, numpy, run, tag=(task, program))
@@ -213,9 +216,15 @@ class _Known:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.fields = task.model_dump(include=TASK_FIELDS)
+        self.fields["tests"] = collected(task.tests)
         self.key = content_id(self.fields)
         self.weight = len(str(self.fields))
         self.numpy = any("numpy" in text or "np." in text for text in (task.setup, *task.tests))
+
+    @cached_property
+    def counting(self) -> tuple[str, list[str]]:
+        """Setup and tests for the program's own process."""
+        return counting(self.task.setup, self.fields["tests"])
 
 
 TASK_FIELDS = {"entry_point", "tests", "prefix", "setup", "reference"}

@@ -19,10 +19,8 @@ from ilf.study.bugs import item_results
 from ilf.study.config import StudyConfig, dump_study, load_study
 from ilf.study.lab import Lab, Skip
 from ilf.study.measure import measure, perplexities, refinement_rates, zero_shot
-from ilf.study.results import ArmResult, Results, Shared, read_results, write_results
-
-CONFIG = "study.toml"
-RESULTS = "results.json"
+from ilf.study.report import CONFIG, RESULTS, rebuild
+from ilf.study.results import ArmResult, Results, Shared, write_results
 
 
 def study(
@@ -145,21 +143,6 @@ def _share(lab: Lab) -> Shared:
         except (Skip, DataError, ModelError) as error:
             shared.reasons[kind] = str(error)
     return shared
-
-
-def rebuild(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a study folder from its results, without measuring anything.
-
-    Args:
-        folder: the study's folder.
-        out: the HTML file; `report.html` in the folder by default.
-    """
-    from ilf.report.command import write
-    from ilf.study.document import document
-
-    settings_text = (folder / CONFIG).read_text(encoding="utf-8")
-    results = read_results(folder / RESULTS)
-    return write(document(folder, results, settings_text), out or RunFolder(folder).report)
 
 
 def rehearsal(settings: StudyConfig, out: Path | None) -> tuple[StudyConfig, Path]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from ilf.metrics import Comparison, Estimate, Evaluation
-from ilf.records import Feedback, Program, Refinement, Rows, Verdict
-from ilf.report import figures, items, parts
-from ilf.report.content import Document, Figure, Item, Section
-from ilf.report.load import load_run
-from ilf.runfolder import RunFolder, digest
-from ilf.study import statistics, tables
-from ilf.study.results import ArmResult, ItemResult, Results
+from ilf.report import figures, parts
+from ilf.report.content import Document, Figure, Section
+from ilf.study import explorer, own_tables, statistics, tables
+from ilf.study.provenance import provenance
+from ilf.study.results import ItemResult, Results
 
 
 def document(folder: Path, results: Results, settings: str) -> Document:
@@ -29,8 +27,10 @@ def document(folder: Path, results: Results, settings: str) -> Document:
         section = build(results)
         if section is not None:
             report.sections.append(section)
-    report.items = [item for shared in results.seeds for item in _items(folder, results, shared.seed)]
-    report.provenance = _provenance(folder, results)
+    report.items = [
+        item for shared in results.seeds for item in explorer.items_of(folder, results, shared.seed)
+    ]
+    report.provenance = provenance(folder, results)
     return report
 
 
@@ -102,12 +102,14 @@ def _final(results: Results) -> Section:
         )
         section.text.append(compared_first[0][1].power)
         section.parts.append(
-            tables.contrast_table("against-zero-shot", "Every method against the untuned model.", compared)
+            own_tables.contrast_table(
+                "against-zero-shot", "Every method against the untuned model.", compared
+            )
         )
     alternatives = [(r, c) for r, c in statistics.against(results, "ilf", k) if r.arm.name != "zero-shot"]
     if alternatives:
         section.parts.append(
-            tables.contrast_table("against-ilf", "Every alternative against ILF.", alternatives)
+            own_tables.contrast_table("against-ilf", "Every alternative against ILF.", alternatives)
         )
     at = _of_group(results, "final")
     if at:
@@ -133,8 +135,8 @@ def _temperature(results: Results) -> Section | None:
         "Fine-tuning makes a model surer of itself, which alone raises pass@1 at a high temperature. So "
         "every model is also measured at the temperature that is best for it."
     )
-    section.parts.append(tables.temperature_table(results, sharpening(results)))
-    section.parts.append(tables.validation_table(results))
+    section.parts.append(own_tables.temperature_table(results, sharpening(results)))
+    section.parts.append(own_tables.validation_table(results))
     if figures.available():
         series: dict[str, list[tuple[float, Estimate]]] = {}
         chosen = [r for r in results.arms if r.arm.group == "final" and r.seeds and r.seeds[0].validation]
@@ -201,7 +203,7 @@ def _worth(results: Results) -> Section | None:
     ilf, zero = results.arm("ilf"), results.arm("zero-shot")
     found = statistics.contrast(zero, ilf, results.ks[0]) if ilf and zero else None
     gain = found.difference.value if found else None
-    section.parts.append(tables.worth_table(results, gain))
+    section.parts.append(own_tables.worth_table(results, gain))
     if found is not None:
         section.text.append(_worth_words(results, found))
     curve = statistics.size_curve(results, results.ks[0])
@@ -291,7 +293,7 @@ def _distance(results: Results) -> Section | None:
                 told,
             )
         )
-    table = tables.kl_table(results)
+    table = own_tables.kl_table(results)
     if table.rows:
         section.parts.append(table)
         section.text.append(_movement(results))
@@ -342,7 +344,9 @@ def _choices(results: Results) -> Section | None:
         # ILF itself chooses at random among what passes all tests.
         compared = statistics.against(results, base if results.arm(base) else "ilf", k, group)
         if compared:
-            section.parts.append(tables.contrast_table(f"{group}-paired", "Paired differences.", compared))
+            section.parts.append(
+                own_tables.contrast_table(f"{group}-paired", "Paired differences.", compared)
+            )
     return section if section.parts else None
 
 
@@ -355,87 +359,10 @@ def _transfer(results: Results) -> Section | None:
         "transfer",
         "Transfer",
         [text],
-        [table for source in sources for table in tables.transfer_tables(results, source)],
+        [table for source in sources for table in own_tables.transfer_tables(results, source)],
     )
 
 
 def _sweep(results: Results) -> Section | None:
-    table = tables.sweep_table(results)
+    table = own_tables.sweep_table(results)
     return Section("sweep", "Settings tried", [], [table]) if table.rows else None
-
-
-# --- explorer and provenance ------------------------------------------------------------------------------
-
-
-def _items(folder: Path, results: Results, seed: int) -> list[Item]:
-    """Tasks of a seed with what each arm's model writes; arms that share a model stand together."""
-    run = load_run(folder / f"seed-{seed}" / "run")
-    sharing: dict[str, list[ArmResult]] = {}
-    for result in results.arms:
-        for row in result.seeds:
-            if row.seed == seed:
-                sharing.setdefault(row.written, []).append(result)
-    labels: dict[str, str] = {}
-    written = {}
-    for programs, arms in sharing.items():
-        label = "; ".join(result.arm.label for result in arms)
-        labels |= {result.arm.name: label for result in arms}
-        pair = _written(folder / programs)
-        if pair is not None:
-            written[label] = pair
-    last = run.rounds[-1] if run.rounds else None
-    feedback: Sequence[Feedback] = last.feedback if last else []
-    refinements: Collection[Refinement] = last.refinements if last else ()
-    change = (labels.get("zero-shot", ""), labels.get("ilf", ""))
-    found = items.build(
-        run.tasks, feedback=feedback, refinements=refinements, verdicts=last.verdicts if last else [],
-        written=written, change=change,
-    )  # fmt: skip
-    for item in found:
-        item.seed = str(seed) if len(results.seeds) > 1 else ""
-    return found
-
-
-def _written(path: Path) -> tuple[Rows[Program], Rows[Verdict]] | None:
-    verdicts = path.with_name(path.name.replace("programs", "verdicts"))
-    if not (path.is_file() and verdicts.is_file()):
-        return None
-    return Rows(path, Program), Rows(verdicts, Verdict)
-
-
-def _provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
-    manifest = RunFolder(folder).read_manifest()
-    rows = [("Study folder", folder.name), ("Seeds", ", ".join(str(s.seed) for s in results.seeds))]
-    rows += parts.manifest_rows(manifest)
-    manifests = [manifest]
-    for shared in results.seeds:
-        run = RunFolder(folder / f"seed-{shared.seed}" / "run").read_manifest()
-        manifests.append(run)
-        if run is not None:
-            rows.append((f"Seed {shared.seed}: tasks (sha256)", run.tasks_hash or "unknown"))
-        files = RunFolder(folder / f"seed-{shared.seed}" / "run").round(1)
-        rows += [
-            (f"Seed {shared.seed}: {path.name} (sha256)", digest(path))
-            for path in (files.programs, files.feedback, files.examples)
-            if path.is_file()
-        ]
-    rows += [(f"Tasks of {source} (sha256)", found) for source, found in results.sources.items()]
-    everything = statistics.all_items(results)
-    minutes = [item.seconds / 60 for item in everything if item.seconds is not None]
-    spent = f", {sum(minutes):,.0f} annotator minutes" if minutes else ", not timed"
-    done = [step for found in manifests if found for step in found.steps.values()]
-    seconds = sum(step.seconds for step in done)
-    seconds += sum(sum(found.partial_seconds.values()) for found in manifests if found)
-    sampled = [step.counts for step in done if "samples" in step.counts]
-    trained = [step.counts for step in done if "samples" not in step.counts]
-    rows += [
-        ("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"),
-        ("Programs sampled", f"{sum(counts['samples'] for counts in sampled):,.0f}"),
-        ("Tokens sampled", f"{sum(counts.get('tokens', 0) for counts in sampled):,.0f}"),
-        ("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"),
-        ("Feedback", f"{len(everything)} items{spent}"),
-    ]
-    for result in results.arms:
-        for row in result.seeds:
-            rows.append((f"Weights of {result.arm.label}, seed {row.seed} (sha256)", row.model))
-    return rows

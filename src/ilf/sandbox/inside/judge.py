@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from . import codec
+from .checks import CHECK, NO_CHECK
 from .compiler import Compiler
 from .plan import COMPARE, FAIL, TRUTH, Plan
 from .remote import Name, Opaque, ProgramGone, Session
@@ -52,7 +53,10 @@ class Exhausted(BaseException):
 class Runner:
     """What happened in one test, as the rewritten assertions tell it."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.checks = 0
+        """Assertions and comparisons carried out after the program had answered."""
         self.text: str | None = None
         self.expected: str | None = None
         self.actual: str | None = None
@@ -72,6 +76,11 @@ class Runner:
         """Any other assertion."""
         if not value:
             self.text = text
+        return value
+
+    def check(self, value: Any = None) -> Any:
+        """Something was asserted or compared; it counts where the program has said anything."""
+        self.checks += bool(self.session.answers)
         return value
 
     def fail(self, *message: Any) -> None:
@@ -437,8 +446,8 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
     namespace: dict[str, Any] = {"__name__": "tests", **plan.names()}
     for name in plan.remote:
         namespace[name] = Name(session, name)
-    runner = Runner()
-    namespace |= {COMPARE: runner.compare, TRUTH: runner.truth, FAIL: runner.fail}
+    runner = Runner(session)
+    namespace |= {COMPARE: runner.compare, TRUTH: runner.truth, FAIL: runner.fail, CHECK: runner.check}
     problem = _loading_problem(loaded)
     late = False
     if problem is None and not session.gone:
@@ -479,6 +488,9 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
         status, why = report.end()
         out |= {"status": status, "error": why}
         results = [None if result else result for result in results]
+    elif "status" not in out and not runner.checks:
+        out |= {"status": "failed", "error": NO_CHECK, "test": 0}
+        results = [None] * len(results)
     elif "status" not in out:
         out["status"] = "passed"
     out["tests"] = results
@@ -627,7 +639,7 @@ def simple_report(job: Job, report: Report) -> dict[str, Any]:
             fields = _error_fields(reply["x"] if type(reply["x"]) is dict else {})
             if number >= 0 and str(fields["error"]).startswith("AssertionError"):
                 fields["status"] = "failed"
-            out |= fields | ({"test": number, "call": tests[number]} if number >= 0 else {})
+            out |= fields | ({"test": number, "call": job.message["shown"][number]} if number >= 0 else {})
     if "status" not in out and (len(replies) != wanted or ended):
         status, why = report.end()
         out |= {"status": status, "error": why}

@@ -13,9 +13,11 @@ import importlib
 import marshal
 import re
 import sys
+from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from .checks import Checks, place
 from .program import MAX_ANSWER
 
 COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"
@@ -54,7 +56,6 @@ class Source:
         self.uncalled: set[str] = set()
         self.question = None if statement is None else question_of(text, [statement])
         if self.question is None:
-            self.tree = ast.parse(text)
             self.question = question_of(text, self.tree.body)
         if self.question is not None:
             self.used.add(self.question.name)
@@ -83,6 +84,11 @@ class Source:
                     stack += [item for item in value if type(item) not in LEAVES]
                 elif type(value) not in LEAVES:
                     stack.append(value)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The text, parsed."""
+        return ast.parse(self.text)
 
     def _bind(self, node: ast.AST) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -128,6 +134,7 @@ class Question(NamedTuple):
             sides.reverse()
         if not runner.compare(self.operator, *sides, which, text):
             runner.fail()
+        runner.check()
 
 
 def question_of(text: str, body: list[ast.stmt]) -> Question | None:
@@ -432,7 +439,7 @@ def _walk(node: ast.AST, entries: frozenset[str], found: list[Any], conditional:
         _walk(child, entries, found, conditional or maybe)
 
 
-class _Rewriter(ast.NodeTransformer):
+class _Rewriter(Checks):
     """`assert a == b` becomes a call that keeps both values for the report."""
 
     def __init__(self, source: str, entries: frozenset[str]) -> None:
@@ -441,10 +448,7 @@ class _Rewriter(ast.NodeTransformer):
         self.entries = entries
 
     def visit_Assert(self, node: ast.Assert) -> Any:
-        at: dict[str, Any] = {
-            "lineno": node.lineno, "col_offset": node.col_offset,
-            "end_lineno": node.end_lineno, "end_col_offset": node.end_col_offset,
-        }  # fmt: skip
+        at = place(node)
         whole = node.col_offset == 0 and node.end_lineno is not None and self.lines == node.end_lineno == 1
         text = (
             self.source.strip() if whole else ast.get_source_segment(self.source, node) or ast.unparse(node)
@@ -460,7 +464,8 @@ class _Rewriter(ast.NodeTransformer):
             name, values = TRUTH, [test]
         call = ast.Call(ast.Name(name, ast.Load(), **at), [*values, ast.Constant(text, **at)], [], **at)
         fail = ast.Call(ast.Name(FAIL, ast.Load(), **at), [node.msg] if node.msg else [], [], **at)
-        return ast.If(ast.UnaryOp(ast.Not(), call, **at), [ast.Expr(fail, **at)], [], **at)
+        held = ast.If(ast.UnaryOp(ast.Not(), call, **at), [ast.Expr(fail, **at)], [], **at)
+        return self.counted(test, held)
 
     def _mentions(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.entries:

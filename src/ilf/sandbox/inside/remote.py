@@ -51,6 +51,8 @@ class Session:
         self.class_under_test = trusted.class_under_test
         self.gone = False
         self.needs_live = False
+        self.answers = 0
+        """How often the program has said something."""
         self.call: tuple[str, Any, Any] | None = None
         self.returned: Any = None
         self.has_returned = False
@@ -88,6 +90,7 @@ class Session:
         """Send a message (live) or take the next answer that came ahead."""
         if self.gone:
             raise ProgramGone
+        self.answers += 1
         if self.exchange is None:
             if head["op"] != "call":
                 self.needs_live = self.gone = True

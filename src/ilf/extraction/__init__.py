@@ -17,18 +17,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ilf.extraction.keep import finish, target_of
+from ilf.extraction.opening import Opening, indent_of
 from ilf.syntax import (
     Definition,
-    Hole,
     bound_names,
-    defined_at,
     definition,
     find_hole,
     first_line,
     normalise,
-    parse,
     segment,
     try_parse,
 )
@@ -43,38 +41,6 @@ _STATEMENT = re.compile(
     r"|[A-Za-z_][\w.\[\], ]*(?:[-+*/%|&^]|//|\*\*)?=[^=]|[A-Za-z_][\w.]*\()"
 )
 _MAX_STARTS = 20
-
-
-@dataclass(frozen=True)
-class _Opening:
-    """What the prompt ended with, and what is to be continued."""
-
-    prefix: str
-    """Ends with the signature's line break, or is a signature's unfinished beginning, such as `def f(`."""
-    entry_point: str
-    definitions_after: bool
-    """Whether functions and classes below the one to be written are kept."""
-    hole: Hole | None
-
-    @property
-    def top(self) -> str:
-        """Name of the top-level definition that is to be completed."""
-        return self.hole.top.name if self.hole else self.entry_point
-
-    @property
-    def inner(self) -> str:
-        """Name of the definition whose body is to be written: `top`, or a method of it."""
-        return self.hole.node.name if self.hole else self.entry_point
-
-    @property
-    def indent(self) -> str:
-        """Indentation of that definition's own line."""
-        return self.hole.indent if self.hole else ""
-
-    @property
-    def lines(self) -> int:
-        """Number of finished lines."""
-        return self.prefix.count("\n")
 
 
 def extract(text: str, prefix: str, entry_point: str, *, definitions_after: bool = True) -> str:
@@ -95,7 +61,7 @@ def extract(text: str, prefix: str, entry_point: str, *, definitions_after: bool
     end = _END.search(text)
     if end:
         text = text[: end.start()]
-    opening = _Opening(prefix, entry_point, definitions_after, find_hole(prefix))
+    opening = Opening(prefix, entry_point, definitions_after, find_hole(prefix))
     program = _extract(text, opening)
     for _ in range(10):
         # What came out of broken code may read as better code: go on until it stays as it is.
@@ -106,7 +72,7 @@ def extract(text: str, prefix: str, entry_point: str, *, definitions_after: bool
     return program
 
 
-def _extract(text: str, opening: _Opening) -> str:
+def _extract(text: str, opening: Opening) -> str:
     prefix = opening.prefix
     while prefix.strip() and text.lstrip("\n").startswith(prefix):
         text = text.lstrip("\n")[len(prefix) :]
@@ -117,32 +83,28 @@ def _extract(text: str, opening: _Opening) -> str:
     return _as_written(pieces, opening)
 
 
-def _readings(pieces: list[str], opening: _Opening) -> Iterator[str | None]:
+def _readings(pieces: list[str], opening: Opening) -> Iterator[str | None]:
     """Each way to read the text, as a program, or None where that reading does not hold."""
     first, rest = pieces[0], pieces[1:]
     for body in _bodies(first, opening):
-        yield _finish(opening.prefix + body, opening, opening.lines)
+        yield finish(opening.prefix + body, opening, opening.lines)
     yield _rewritten(first, opening)
     for piece in rest:
         yield _rewritten(piece, opening)
     for piece in rest:
         for body in _bodies(piece.lstrip("\n"), opening):
-            yield _finish(opening.prefix + body, opening, opening.lines)
+            yield finish(opening.prefix + body, opening, opening.lines)
 
 
 # ---------------------------------------------------------------- the text continues the function
 
 
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _flat(line: str, opening: _Opening) -> bool:
+def _flat(line: str, opening: Opening) -> bool:
     """Whether a line is not indented as the body must be."""
-    return len(_indent(line)) <= len(opening.indent)
+    return len(indent_of(line)) <= len(opening.indent)
 
 
-def _bodies(text: str, opening: _Opening) -> Iterator[str]:
+def _bodies(text: str, opening: Opening) -> Iterator[str]:
     """`text` as the function's body: as it stands, then with its indentation repaired."""
     if not text.strip():
         return
@@ -160,32 +122,32 @@ def _bodies(text: str, opening: _Opening) -> Iterator[str]:
     yield text
     if "\t" in text:  # tabs and spaces mixed
         for width in (4, 8):
-            yield "\n".join(_indent(line).expandtabs(width) + line.lstrip(" \t") for line in lines)
+            yield "\n".join(indent_of(line).expandtabs(width) + line.lstrip(" \t") for line in lines)
     following = [line for line in lines[first + 1 :] if line.strip()]
     code = not flat or bool(_STATEMENT.match(lines[first]))
     if flat and code and (not following or _flat(following[0], opening)):
         # The whole body lost its indentation.
-        shift = opening.indent[len(_indent(lines[first])) :] + "    "
+        shift = opening.indent[len(indent_of(lines[first])) :] + "    "
         indented = "\n".join(shift + line if line.strip() else line for line in lines)
         if _returns(opening.prefix + indented, opening):
             yield indented
     deep = [line for line in following if not _flat(line, opening)]
     if code:
         # The first line lost its indentation, or has a space too few or too many.
-        wanted = [_indent(deep[0]), min(map(_indent, deep), key=len)] if deep else []
+        wanted = [indent_of(deep[0]), min(map(indent_of, deep), key=len)] if deep else []
         for indent in dict.fromkeys([*wanted, opening.indent + "    ", opening.indent + "\t"]):
-            if indent != _indent(lines[first]):
+            if indent != indent_of(lines[first]):
                 yield "\n".join([*lines[:first], indent + lines[first].lstrip(" \t"), *lines[first + 1 :]])
     elif deep:  # prose first
         yield "\n".join(lines[lines.index(deep[0]) :])
 
 
-def _method(lines: list[str], opening: _Opening) -> str:
+def _method(lines: list[str], opening: Opening) -> str:
     """The body of a method whose signature was repeated at some other depth."""
-    own = len(_indent(lines[0]))
+    own = len(indent_of(lines[0]))
     body = []
     for line in lines[1:]:
-        if line.strip() and len(_indent(line)) <= own:
+        if line.strip() and len(indent_of(line)) <= own:
             break
         body.append(opening.indent + line[own:] if line.strip() else line)
     return "\n".join(body)
@@ -197,9 +159,9 @@ def _names(line: str, *names: str) -> bool:
     return bool(re.match(rf"(?:async\s+def|def|class)\s+(?:{options})\b", line.lstrip(" \t")))
 
 
-def _returns(code: str, opening: _Opening) -> bool:
+def _returns(code: str, opening: Opening) -> bool:
     tree = try_parse(code)
-    found = _target(tree, opening, opening.lines) if tree else None
+    found = target_of(tree, opening, opening.lines) if tree else None
     return found is not None and any(
         isinstance(child, ast.Return | ast.Yield | ast.Raise) for child in _own(found[1].body)
     )
@@ -218,24 +180,24 @@ def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
 # ---------------------------------------------------------------- the text is a program of its own
 
 
-def _rewritten(text: str, opening: _Opening) -> str | None:
+def _rewritten(text: str, opening: Opening) -> str | None:
     """`text` read as the whole function or program, or None where it is not one."""
     lines = text.split("\n")
     at = next((i for i, line in enumerate(lines) if _names(line, opening.top)), None)
     if at is None:
         return None
-    depth = len(_indent(lines[at]))
+    depth = len(indent_of(lines[at]))
     if depth:
         lines = [line[depth:] if not line[:depth].strip() else line for line in lines]
     starts = [i for i in range(at) if _CODE_START.match(lines[i])][:_MAX_STARTS]
     for start in [*starts, at]:
-        program = _finish("\n".join(lines[start:]), opening, 0)
+        program = finish("\n".join(lines[start:]), opening, 0)
         if program is not None:
             return _with_prefix(program, opening)
     return None
 
 
-def _with_prefix(program: str, opening: _Opening) -> str | None:
+def _with_prefix(program: str, opening: Opening) -> str | None:
     """`program` with those imports, helpers and constants of the prefix in front that it lacks."""
     tree = try_parse(program)
     if tree is None:
@@ -253,123 +215,10 @@ def _with_prefix(program: str, opening: _Opening) -> str | None:
     return program if tree and definition(tree, opening.entry_point) else None
 
 
-# ---------------------------------------------------------------- what is kept
-
-
-def _salvage(code: str) -> tuple[ast.Module, int] | None:
-    """The longest beginning of `code` that parses: its tree and its number of lines."""
-    lines = code.split("\n")
-    kept, tries = len(lines), 0
-    while kept > 0:
-        try:
-            return parse("\n".join(lines[:kept])), kept
-        except SyntaxError as error:
-            tries += 1
-            # Past a few dozen tries the text is not code; take ever longer steps.
-            step = 1 if tries < 30 else 2 ** min(tries - 29, 20)
-            kept = min((error.lineno or kept) - 1, kept - step)
-    return None
-
-
-def _target(tree: ast.Module, opening: _Opening, written: int) -> tuple[Definition, Definition] | None:
-    """The top-level definition that was to be completed, and the one in it whose body was to be written."""
-    if written and opening.hole:
-        return defined_at(tree, opening.hole.node.lineno)
-    found = definition(tree, opening.top)
-    if found is None or opening.inner == opening.top:
-        return (found, found) if found else None
-    inner = [n for n in ast.walk(found) if isinstance(n, Definition) and n.name == opening.inner]
-    return (found, inner[-1]) if inner else None
-
-
-def _finish(code: str, opening: _Opening, written: int) -> str | None:
-    """`code` without what follows the function and is not part of the program; None where it is no program.
-
-    `written` is the number of its lines that the prompt had already.
-    """
-    found = _salvage(code)
-    if found is None:
-        return None
-    tree, kept = found
-    target = _target(tree, opening, written)
-    if target is None or not _has_body(target[1], written):
-        return None
-    lines = code.split("\n")
-    if kept < len(lines) and not _harmless(target[1], lines, kept):
-        return None
-    return _trimmed(tree, target[0], lines[:kept], opening)
-
-
-def _has_body(node: Definition, written: int) -> bool:
-    body = [s for s in node.body if first_line(s) > written]
-    if body and _is_text(body[0]):
-        body = body[1:]
-    # A body that is nothing but the same function again is that function, indented too far.
-    inner = [s for s in body if not isinstance(s, ast.Import | ast.ImportFrom)]
-    again = len(inner) == 1 and isinstance(inner[0], Definition) and inner[0].name == node.name
-    return bool(body) and not again
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
-
-
-def _harmless(node: Definition, lines: list[str], kept: int) -> bool:
-    """Whether dropping the lines from `kept` on leaves what the function does as it was written."""
-    dropped = next((line for line in lines[kept:] if line.strip()), "")
-    outside = len(_indent(dropped)) <= node.col_offset
-    if outside:
-        return not re.match(r"\s*(?:else|elif|except|finally)\b", dropped)
-    end = node.end_lineno or 0
-    elsewhere = any(line.strip() and len(_indent(line)) <= node.col_offset for line in lines[end:kept])
-    return elsewhere or isinstance(node.body[-1], ast.Return | ast.Raise)
-
-
-def _trimmed(tree: ast.Module, top: Definition, lines: list[str], opening: _Opening) -> str:
-    after = tree.body[tree.body.index(top) + 1 :]
-    there = {name for s in tree.body[: tree.body.index(top) + 1] for name in bound_names(s)}
-    keep = [s for s in after if _belongs(s, opening, there)]
-    text = lines[: tree.body[-1].end_lineno]  # without comments at the end
-    if len(keep) < len(after):
-        end = top.end_lineno or 0
-        text = lines[:end]
-        for statement in keep:
-            if first_line(statement) > end:
-                text += ["", "", *segment(lines, statement).rstrip("\n").split("\n")]
-                end = statement.end_lineno or end
-    if (
-        tree.body[0] is not top
-        and _is_text(tree.body[0])
-        and not opening.prefix.lstrip().startswith(('"', "'"))
-    ):
-        text = text[tree.body[0].end_lineno or 0 :]  # the prompt's docstring, written once more
-    return "\n".join(text).lstrip("\n")
-
-
-def _belongs(statement: ast.stmt, opening: _Opening, there: set[str]) -> bool:
-    """Whether a statement below the function is a part of the program, not a trial of it or a second one."""
-    if isinstance(statement, Definition):
-        if statement.name in (opening.entry_point, opening.top):
-            return statement.name not in there
-        return opening.definitions_after
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return True
-    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        return False
-    called = {
-        n.func.id for n in ast.walk(statement) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-    }
-    return not called & {opening.entry_point, "input", "print"}
-
-
 # ---------------------------------------------------------------- nothing parses
 
 
-def _as_written(pieces: list[str], opening: _Opening) -> str:
+def _as_written(pieces: list[str], opening: Opening) -> str:
     """The likeliest reading of a text that is not a whole program, `""` where it is no code."""
     finished = opening.prefix.endswith("\n")
     for position, piece in enumerate(pieces):
@@ -377,7 +226,7 @@ def _as_written(pieces: list[str], opening: _Opening) -> str:
         first = next((line for line in lines if line.strip()), "")
         flat = finished and _flat(first, opening)
         at = next((i for i, line in enumerate(lines) if _names(line, opening.top)), None)
-        if flat and at is not None and not _indent(lines[at]):
+        if flat and at is not None and not indent_of(lines[at]):
             own = opening.hole.top if opening.hole else None
             head = opening.prefix.split("\n")[: first_line(own) - 1] if own else []
             again = _code(_until_dedent(lines[at:], "", skip=1))
@@ -406,7 +255,7 @@ def _code(lines: list[str]) -> str:
 def _until_dedent(lines: list[str], indent: str, skip: int) -> list[str]:
     """`lines` up to the first that is no deeper than `indent`, not counting the first `skip`."""
     for index, line in enumerate(lines):
-        out = line.strip() and len(_indent(line)) <= len(indent)
+        out = line.strip() and len(indent_of(line)) <= len(indent)
         if index >= skip and out and not line.lstrip().startswith(("#", ")", "]", "}")):
             return lines[:index]
     return lines

@@ -15,10 +15,22 @@ from ilf.records import Feedback, Program, Task, Verdict
 if TYPE_CHECKING:
     from ilf.annotate.store import Store
     from ilf.config import VerifyConfig
+    from ilf.feedback.sources import Asked
+    from ilf.places import Place
     from ilf.runfolder import RunFolder
 
 POLL_SECONDS = 2.0
 _SAY_SECONDS = 60.0
+
+
+def from_people(asked: Asked, place: Place) -> list[Feedback]:
+    """The feedback source `human`: what people write on the page of `ilf annotate`; raises as `collect`."""
+    settings = asked.settings
+    return collect(
+        asked.folder, asked.tasks, asked.programs, asked.verdicts, round=asked.round, wanted=settings.wanted,
+        wait=settings.wait, only_unsolved=settings.only_unsolved, filters=settings.filter, seed=asked.seed,
+        verify=asked.verify,
+    )  # fmt: skip
 
 
 def collect(

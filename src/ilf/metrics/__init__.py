@@ -1,0 +1,45 @@
+"""What the results mean: pass@k, intervals, paired tests, edit distance, perplexity, KL, weights.
+
+Every function here is small, takes plain numbers, and says where it comes from. Rates are shares between 0
+and 1 (reports multiply by 100), log-probabilities are in nats, intervals hold 95% unless said otherwise.
+"""
+
+from ilf.metrics.comparison import compare, detectable, holm, permutation_p, with_holm
+from ilf.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap, mean_by_group
+from ilf.metrics.models import (
+    effective_sample_size,
+    importance_weights,
+    kl_categorical,
+    kl_samples,
+    perplexity,
+)
+from ilf.metrics.passk import count, evaluate, pass_at_k, per_task
+from ilf.metrics.text import edit_distance, relative_edit_distance
+from ilf.metrics.types import Comparison, Estimate, Evaluation, TaskCounts
+
+__all__ = [
+    "CONFIDENCE",
+    "RESAMPLES",
+    "Comparison",
+    "Estimate",
+    "Evaluation",
+    "TaskCounts",
+    "bootstrap",
+    "compare",
+    "count",
+    "detectable",
+    "edit_distance",
+    "effective_sample_size",
+    "evaluate",
+    "holm",
+    "importance_weights",
+    "kl_categorical",
+    "kl_samples",
+    "mean_by_group",
+    "pass_at_k",
+    "per_task",
+    "permutation_p",
+    "perplexity",
+    "relative_edit_distance",
+    "with_holm",
+]

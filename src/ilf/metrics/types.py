@@ -1,0 +1,91 @@
+"""What is measured: counts, estimates with intervals, evaluations, comparisons."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Estimate(_Frozen):
+    """A number with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TaskCounts(_Frozen):
+    """What came of one task's samples."""
+
+    task_id: str
+    n: int = Field(ge=0)
+    """Samples with a verdict on the program (the sandbox's own failures are not among them)."""
+    passed: int = Field(ge=0)
+    """Samples that pass every test."""
+    shown_passed: int | None = None
+    """Samples that pass the test shown in the prompt; None where it is not one of the tests."""
+    hidden_passed: int | None = None
+    """Samples that pass every test that was not shown; None where there is none."""
+    unscored: int = Field(default=0, ge=0)
+    """Samples without a verdict: `sandbox_error` after its retries, or tests that disagree run to run."""
+
+
+class Evaluation(_Frozen):
+    """A model on the tasks of a split."""
+
+    split: str
+    temperature: float
+    n: int
+    """Samples asked for, a task."""
+    tasks: tuple[TaskCounts, ...]
+    pass_at: dict[int, Estimate]
+    """pass@k by k: the mean over all tasks of the unbiased estimate."""
+    solved: Estimate
+    """The paper's "1+ correct": share of tasks with at least one sample that passes."""
+    shown_pass_at_1: Estimate | None = None
+    hidden_pass_at_1: Estimate | None = None
+    only_shown: int = 0
+    """Samples that pass the shown test and then fail: what teaching to the test would raise."""
+    unscored: int = 0
+    """Samples without a verdict, over all tasks; they are in no rate."""
+    refused: dict[int, str] = {}
+    """k of `pass_at` that could not be computed, with the reason."""
+
+
+class Comparison(_Frozen):
+    """Model `b` against model `a` on the same tasks."""
+
+    a: str
+    b: str
+    metric: str
+    tasks: int
+    samples: int
+    seeds: int = 1
+    difference: Estimate
+    """Mean over tasks of b − a."""
+    p: float
+    """Two-sided paired permutation test (signs of the tasks' differences flipped)."""
+    p_holm: float | None = None
+    """`p` corrected for the number of comparisons made together (Holm 1979)."""
+    effect: float
+    """Cohen's d_z: the mean difference over its standard deviation between tasks; 0 where nothing differs."""
+    better: int
+    worse: int
+    same: int
+    detectable: float | None
+    """Smallest true difference found with 80% power at this noise; None where nothing differs."""
+
+    @property
+    def power(self) -> str:
+        """The power statement in words."""
+        if self.detectable is None:
+            return f"The two models did the same on every one of the {self.tasks} tasks."
+        seeds = f" with each of {self.seeds} seeds" if self.seeds > 1 else ""
+        return (
+            f"With {self.tasks} tasks and {self.samples} samples a task{seeds}, a difference in "
+            f"{self.metric} under {100 * self.detectable:.1f} points cannot be told from noise (80% power, "
+            "5% level)."
+        )
