@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ilf.pretrained import quiet
 from ilf.sampling.attention import Unsupported, own_attention
 from ilf.sampling.shared_cache import Prefix, SharedCache, kv_shape
 
@@ -87,7 +88,8 @@ class Probe:
     def _compare(self, expected: list[Any], following: list[int], dtype: torch.dtype) -> _Windows:
         """Raise `Unsupported` where the model does not give `expected`; the windows of its layers."""
         try:
-            found, windows = logprobs_shared(self._net, _PROMPTS, following)
+            with quiet():
+                found, windows = logprobs_shared(self._net, _PROMPTS, following)
         except Unsupported as reason:
             raise Unsupported(f"its attention asks for {reason}") from None
         except Exception as error:  # an architecture that was not made for this fails in its own way

@@ -50,6 +50,7 @@ def open(
     dtype: str | None = None,
     batch_size: int | None = None,
     cache_gb: float | None = None,
+    trust_remote_code: bool = False,
 ) -> Sampler:
     """Open a MODEL string (see `ilf.models.resolve`).
 
@@ -62,6 +63,7 @@ def open(
         batch_size: most samples under way together; None means 512, on a GPU 2,048.
         cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
             the weights take, but at most half of what is free.
+        trust_remote_code: see `ilf.models.resolve`.
 
     Raises:
         ConfigError: an unknown `dtype`, or one that this processor does not compute.
@@ -70,7 +72,7 @@ def open(
     if dtype not in (None, "float32", "bfloat16"):
         raise ConfigError(f"sampling engine torch: dtype: {dtype!r} is neither float32 nor bfloat16")
     kind = None if dtype is None else getattr(torch, dtype)
-    folder = models.resolve(model)
+    folder = models.resolve(model, trust_remote_code)
     on_cpu = (device or models.default_device()) == "cpu"
     if on_cpu and kind is not None and not can_pack(kind):
         raise ConfigError(f"sampling engine torch: dtype: this processor does not compute in {dtype}")
