@@ -100,6 +100,11 @@ MODELS = {
         "llama",
         {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
     ),
+    "llama, YaRN": (
+        "llama",
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0,
+                             "original_max_position_embeddings": 64}},
+    ),
     "llama4_text, chunks of 64": ("llama4_text", {"attention_chunk_size": 64}),
     "mamba2": ("mamba2", {"num_heads": 8, "head_dim": 8, "n_groups": 1}),
     "minimax": ("minimax", {}),
@@ -120,6 +125,12 @@ MODELS = {
     "persimmon": ("persimmon", {}),
     "phi, partial rotary": ("phi", {}),
     "phi3": ("phi3", {}),
+    "phi3, longrope": (
+        "phi3",
+        {"original_max_position_embeddings": 64,
+         "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64,
+                             "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}},
+    ),
     "phi3, window 64": ("phi3", {"sliding_window": 64}),
     "qwen2": ("qwen2", {}),
     "qwen2, window 16, 1 of 2 layers": (
