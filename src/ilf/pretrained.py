@@ -43,7 +43,8 @@ def load(kind: str, folder: Path, **options: Any) -> Any:
                 raise
     raise ModelError(
         f"{folder}: the model comes with Python code of its own (auto_map), which is not run unasked; "
-        "if you trust it, set trust_remote_code = true in [engine] options"
+        "if you trust it, set trust_remote_code = true in [engine] options "
+        "(--engine-option trust_remote_code=true)"
     )
 
 

@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
 from architectures import CONTEXT, MODELS, build, row  # noqa: E402
 
+from ilf import models  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
-from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
-from ilf.sampling.probe import logprobs_alone, logprobs_shared  # noqa: E402
+from ilf.sampling import SamplingParams, attention, open_sampler  # noqa: E402
+from ilf.sampling.attention import Unsupported  # noqa: E402
+from ilf.sampling.probe import Probe, logprobs_alone, logprobs_shared  # noqa: E402
 from ilf.sampling.torch_engine import TorchSampler  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
 
@@ -55,6 +57,34 @@ def test_samples_are_those_of_generate(name, tmp_path, caplog):
     first, second = logprobs_alone(net, prompts, following)
     for ours, theirs in zip(found, (first, second, first), strict=True):
         assert (ours - theirs).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["gemma3_text, window 64", "mistral, window 16"])
+@pytest.mark.parametrize("window", ["kept", "ignored", "one token wider"])
+def test_a_window_that_is_not_kept_is_noticed_at_opening(window, name, dtype, tmp_path, monkeypatch):
+    build(name, tmp_path)
+    probe = Probe(models.load_model(tmp_path, "cpu", dtype), CONTEXT)
+    if window == "kept":
+        probe.check(dtype)
+        return
+    wrong = {"ignored": lambda given: None, "one token wider": lambda given: given + 1}[window]
+
+    def mask(positions, lengths, tokens, given, device):
+        return exact(positions, lengths, tokens, given and wrong(given), device)
+
+    exact = attention._mask
+    monkeypatch.setattr(attention, "_mask", mask)
+    with pytest.raises(Unsupported, match="computes attention its own way"):
+        probe.check(dtype)
+
+
+def test_a_window_that_cannot_be_shrunk_is_not_taken_on_trust(tmp_path, monkeypatch):
+    build("mistral, window 64", tmp_path)
+    monkeypatch.setattr("ilf.sampling.probe._SHRUNK", 64)
+    probe = Probe(models.load_model(tmp_path, "cpu"), CONTEXT)
+    with pytest.raises(Unsupported, match="its sliding window could not be tried out"):
+        probe.check(torch.float32)
 
 
 def test_texts_are_longer_than_every_window():
