@@ -216,3 +216,96 @@ def test_without_the_libraries_the_command_is_given(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingDependency, match=r"pip install 'ilf\[models\]'"):
         models.load_model(folder)
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture
+def with_code(folder, tmp_path, monkeypatch):
+    """A model of a kind that transformers does not know, which comes with its code; and nobody to ask."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("ilf.pretrained._TRUSTED", set())
+    monkeypatch.setattr("builtins.input", lambda *shown: pytest.fail(f"asked {shown}"))
+    copy = shutil.copytree(folder, tmp_path / "own")
+    (copy / "own.py").write_text(CODE)
+    for name, changed in {
+        "config.json": {
+            "model_type": "own",
+            "architectures": ["OwnModel"],
+            "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "OwnTokenizer",
+            "auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]},
+        },
+    }.items():
+        settings = json.loads((copy / name).read_text()) | changed
+        (copy / name).write_text(json.dumps(settings))
+    return copy
+
+
+@pytest.mark.parametrize(
+    "read",
+    [models.load_model, models.load_tokenizer, models.context_length, models.chat_template, models.bos_text],
+)
+def test_code_of_a_model_is_refused_in_one_line(read, with_code, capfd):
+    with pytest.raises(ModelError, match="set trust_remote_code = true in \\[engine\\] options") as caught:
+        read(models.resolve(str(with_code)).path)
+    assert "\n" not in str(caught.value)
+    assert str(with_code) in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("engine", ["torch", "transformers"])
+def test_code_of_a_model_runs_where_it_is_asked_for(engine, with_code):
+    sampling = pytest.importorskip("ilf.sampling")
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        sampling.open_sampler(engine, str(with_code), device="cpu")
+    sampler = sampling.open_sampler(engine, str(with_code), device="cpu", trust_remote_code=True)
+    from ilf.prompts import Prompt
+
+    params = sampling.SamplingParams(n=1, max_tokens=3, temperature=0)
+    assert len(list(sampler.sample([Prompt("a")], params))) == 1
+    assert type(models.load_model(with_code, "cpu")).__name__ == "OwnModel"  # as training opens it, later
+    assert models.bos_text(with_code) == ""
+
+
+def test_code_beside_a_model_that_transformers_knows_is_not_needed(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "both")
+    settings = json.loads((copy / "config.json").read_text())
+    settings["auto_map"] = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (copy / "config.json").write_text(json.dumps(settings))
+    assert type(models.load_model(copy, "cpu")).__name__ == "LlamaForCausalLM"
+
+
+def test_only_our_words_are_shown(folder, tmp_path, capfd, caplog):
+    """transformers reports weights that it does not use as a table, on a handler of its own."""
+    from safetensors.torch import load_file, save_file
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    copy = shutil.copytree(folder, tmp_path / "more")
+    weights = load_file(copy / "model.safetensors")
+    save_file(weights | {"model.extra": torch.zeros(2)}, copy / "model.safetensors", {"format": "pt"})
+    models.load_model(copy, "cpu")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{copy}: 1 of its weights are not used, model.extra first"
+    ]
+    del weights["model.norm.weight"]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="1 weights are missing or misshapen, model.norm.weight first"):
+        models.load_model(copy, "cpu")
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, bars)

@@ -18,7 +18,6 @@ def byte_tokenizer():
 
 def tiny(kind: str):
     """A random model of an architecture, peaked enough that likely tokens differ from unlikely ones."""
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shapes = {
@@ -56,8 +55,15 @@ def tiny(kind: str):
         tie_word_embeddings=False,
         **shapes,
     )
+    return randomised(lambda: AutoModelForCausalLM.from_config(config))
+
+
+def randomised(make):
+    """The model that `make` gives, with the same random weights each time."""
+    import torch
+
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(config).eval()
+    model = make().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

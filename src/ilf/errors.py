@@ -73,3 +73,9 @@ class Inexpressible(UserError):
 
     Who builds training data counts such programs and leaves them out.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Type and first line of an error's message, to quote it in one of ours."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

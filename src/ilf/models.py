@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
-import io
 import json
 import logging
 import os
@@ -22,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf.errors import MissingDependency, ModelError, missing
+from ilf.errors import MissingDependency, ModelError, first_line, missing
+from ilf.pretrained import load, quiet, trust
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,13 @@ def cache_dir() -> Path:
     return Path(os.environ.get("ILF_CACHE") or Path.home() / ".cache" / "ilf")
 
 
-def resolve(model: str) -> ModelFolder:
+def resolve(model: str, trust_remote_code: bool = False) -> ModelFolder:
     """Find the folder of a model, downloading or converting it once where needed.
 
     Args:
         model: a folder, `PATH.gguf`, `package:NAME` (the GGUF in that installed package), or a hub id.
+        trust_remote_code: whether Python code that comes with the model may run, in this process and from
+            now on; needed for models that transformers does not know.
 
     Raises:
         ModelError: there is no such model, it cannot be reached, or it lacks weights, config or tokenizer.
@@ -66,12 +68,15 @@ def resolve(model: str) -> ModelFolder:
     elif path.is_dir():
         folder = path
     elif _HUB_ID.fullmatch(model) and not path.exists():
-        folder = _from_hub(model)
+        folder = _from_hub(model, trust_remote_code)
     else:
         raise ModelError(
             f"model {model!r}: no such folder; a model is a hub id, a folder, PATH.gguf or package:NAME"
         )
     _check(folder)
+    if trust_remote_code:
+        trust(adapter_base(folder) or folder)
+        trust(folder)
     return ModelFolder(folder.resolve(), weights_hash(folder), model)
 
 
@@ -118,14 +123,15 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         ModelError: there is none, or it cannot be read.
     """
-    transformers = _transformers()
     base = adapter_base(folder)
     if base is not None and not _has_tokenizer(folder):
         folder = base
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+        tokenizer = load("AutoTokenizer", folder, padding_side="left")
+    except (MissingDependency, ModelError):
+        raise
     except Exception as error:  # whatever a broken file makes transformers raise
-        raise ModelError(f"{folder}: its tokenizer cannot be read: {_first_line(error)}") from None
+        raise ModelError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -149,8 +155,10 @@ def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> An
     Raises:
         ModelError: the folder cannot be opened as a causal language model.
     """
-    transformers = _transformers()
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise missing("torch", "models") from None
 
     device = device or default_device()
     if dtype is None:
@@ -158,19 +166,18 @@ def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> An
         dtype = torch.bfloat16 if native else torch.float32
     base = adapter_base(folder)
     try:
-        with _quiet(transformers):
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(
-                base or folder, dtype=dtype, output_loading_info=True
-            )
-            if absent := [*info["missing_keys"], *info["mismatched_keys"]]:
-                raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} first")
-            if base is not None:
-                model = _merge(model, folder)
+        model, info = load("AutoModelForCausalLM", base or folder, dtype=dtype, output_loading_info=True)
+        if absent := [*info["missing_keys"], *info["mismatched_keys"]]:
+            raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} first")
+        if unused := sorted(info["unexpected_keys"]):
+            log.warning("%s: %d of its weights are not used, %s first", folder, len(unused), unused[0])
+        if base is not None:
+            model = _merge(model, folder)
         return model.eval().to(device)
-    except MissingDependency:
+    except (MissingDependency, ModelError):
         raise
     except Exception as error:  # each reader of a broken file fails with an error of its own
-        raise ModelError(f"{folder}: cannot be opened as a language model: {_first_line(error)}") from None
+        raise ModelError(f"{folder}: cannot be opened as a language model: {first_line(error)}") from None
 
 
 def chat_template(folder: Path) -> Callable[[str], str]:
@@ -201,18 +208,27 @@ def bos_text(folder: Path) -> str:
     return str(tokenizer.decode(full[:start]))
 
 
+def load_config(folder: Path) -> Any:
+    """transformers' config of a model folder (of an adapter: its base's).
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return load("AutoConfig", adapter_base(folder) or folder)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{folder}: its config cannot be read: {first_line(error)}") from None
+
+
 def context_length(folder: Path) -> int:
     """Number of positions (prompt and completion together) that the model was built for.
 
     Raises:
         ModelError: the config cannot be read.
     """
-    transformers = _transformers()
-    folder = adapter_base(folder) or folder
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: its config cannot be read: {_first_line(error)}") from None
+    config = load_config(folder).get_text_config()
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
@@ -279,14 +295,14 @@ def _gguf_of_package(name: str) -> Path:
     return found[0]
 
 
-def _from_hub(model: str) -> Path:
-    """Download a hub model's weights, config and tokenizer (safetensors only, where it has them)."""
+def _from_hub(model: str, code: bool) -> Path:
+    """Download a hub model's weights (safetensors only, where it has them), config, tokenizer, maybe code."""
     try:
         import huggingface_hub as hub
         from huggingface_hub import errors
     except ImportError:
         raise missing("huggingface_hub", "models") from None
-    wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "LICENSE*"]
+    wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "LICENSE*", *(["*.py"] if code else [])]
     try:
         files = hub.HfApi().model_info(model, timeout=20).siblings or []
         safe = any(file.rfilename.endswith(".safetensors") for file in files)
@@ -297,7 +313,7 @@ def _from_hub(model: str) -> Path:
             f"model {model!r}: no such folder, and no such model on the hub (a private one needs HF_TOKEN)"
         ) from None
     except Exception as error:  # no network, in the many forms that http libraries raise it
-        problem = _first_line(error)
+        problem = first_line(error)
     try:
         return Path(hub.snapshot_download(model, local_files_only=True))
     except Exception:  # not in the hub's local cache either
@@ -319,9 +335,11 @@ def _from_gguf(file: Path, source: str) -> Path:
     with _locked(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():
             log.info("converting %s to a model folder, once: %s", file.name, folder)
+            from ilf.conversion import convert
+
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             try:
-                _convert(file, digest, temporary)
+                convert(file, digest, temporary)
                 for path in (temporary, *temporary.iterdir()):  # made for the owner alone; others read too
                     path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
                 temporary.rename(folder)
@@ -330,83 +348,13 @@ def _from_gguf(file: Path, source: str) -> Path:
     return folder
 
 
-def _convert(file: Path, digest: str, folder: Path) -> None:
-    transformers = _transformers()
-    import torch
-
-    try:
-        import gguf  # noqa: F401 - transformers needs it, and says so in many lines
-    except ImportError:
-        raise missing("gguf", "models") from None
-    where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
-    try:
-        with _quiet(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-            loaded = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    except Exception as error:  # a broken file fails in any of its readers' layers
-        raise ModelError(f"{file}: cannot be read as GGUF: {_first_line(error)}") from None
-    from transformers.initialization import no_init_weights
-
-    # transformers refuses to save what it loaded from GGUF, calling it quantised: a fresh model takes over.
-    config = loaded.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    with no_init_weights():
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
-    model.tie_weights()
-    model.generation_config = loaded.generation_config
-    with _quiet(transformers):
-        model.save_pretrained(folder)
-    # GGUF has no maximum for its tokenizer; without one, transformers writes 10^30.
-    tokenizer.model_max_length = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
-    tokenizer.save_pretrained(folder)
-    origin = {
-        "file": file.name,
-        "sha256": digest,
-        "license": _gguf_text(file, "general.license"),
-        "name": _gguf_text(file, "general.name"),
-        "organization": _gguf_text(file, "general.organization"),
-        "note": "dequantised to float32; the quantisation's rounding remains in the weights",
-    }
-    (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-
-
-def _gguf_text(file: Path, key: str) -> str | None:
-    from gguf import GGUFReader
-
-    field = GGUFReader(file).fields.get(key)
-    return None if field is None else str(field.contents())
-
-
 def _merge(model: Any, adapter: Path) -> Any:
     try:
         import peft
     except ImportError:
         raise missing("peft", "models") from None
-    return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise missing("transformers", "models") from None
-    return transformers
-
-
-@contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without progress bars for what takes seconds (the GGUF reader's own obeys no switch)."""
-    bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
+    with quiet():
+        return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 @contextlib.contextmanager
@@ -415,8 +363,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -119,7 +119,8 @@ def get(ref: str | Path, engine: EngineConfig, style: Style) -> Model:
     if engine.name in NO_WEIGHTS or engine.name not in ENGINES:
         found = open_sampler(engine.name, name, **engine.options).model
     else:
-        found = models.resolve(name).hash
+        # Trust lasts for the process: prompts, samples and fine-tuning open the same folder afterwards.
+        found = models.resolve(name, bool(engine.options.get("trust_remote_code"))).hash
     return Model(name, found, engine, style)
 
 

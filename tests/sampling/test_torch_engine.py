@@ -12,17 +12,11 @@ from ilf import models  # noqa: E402
 from ilf.errors import ConfigError, ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
+from ilf.sampling.attention import _CALL, Unsupported, own_attention, together  # noqa: E402
 from ilf.sampling.packed import can_pack  # noqa: E402
-from ilf.sampling.shared_cache import (  # noqa: E402
-    _CALL,
-    NoRoom,
-    Prefix,
-    SharedCache,
-    _together,
-    own_attention,
-    pool_capacities,
-)
-from ilf.sampling.torch_engine import TorchSampler, _agrees, _probe_alone, _Work  # noqa: E402
+from ilf.sampling.probe import Probe  # noqa: E402
+from ilf.sampling.shared_cache import NoRoom, Prefix, SharedCache, pool_capacities  # noqa: E402
+from ilf.sampling.torch_engine import TorchSampler, _Work  # noqa: E402
 from ilf.sampling.transformers_engine import TransformersSampler  # noqa: E402
 
 PROMPTS = [
@@ -147,7 +141,7 @@ def test_the_portable_attention_is_the_fused_one(tiny_folder, monkeypatch):
     """What runs on a GPU, in float64's precision class, run here on the CPU."""
     folder = str(tiny_folder("llama"))
     fused = run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=4, max_tokens=50)
-    monkeypatch.setattr("ilf.sampling.shared_cache._FUSED", False)
+    monkeypatch.setattr("ilf.sampling.attention._FUSED", False)
     same(fused, run(open_sampler("torch", folder, device="cpu"), PROMPTS, n=4, max_tokens=50))
 
 
@@ -155,7 +149,7 @@ def test_bfloat16_stays_near_float32(device, tiny_folder, monkeypatch):
     """Each sample's log-probability is that of its tokens in float32, as near as bfloat16 can say it."""
     folder = tiny_folder("llama")
     net = models.load_model(folder, device, torch.bfloat16)
-    assert _agrees(net, _probe_alone(net), torch.bfloat16)
+    Probe(net, 512).check(torch.bfloat16)
     ended, said = _Work._ended, {}
 
     def noted(work, sample):
@@ -206,10 +200,13 @@ def test_a_type_that_is_not_computed_in_is_refused(tiny_folder, monkeypatch):
 @pytest.mark.parametrize("how", ["alone", "otherwise"])
 def test_another_computation_is_noticed_in_bfloat16_too(how, tiny_folder):
     net = models.load_model(tiny_folder("llama"), "cpu", torch.bfloat16)
-    expected = _probe_alone(net)
-    if how == "otherwise":
-        expected = [rows.roll(1, 0) for rows in expected]
-    assert _agrees(net, expected, torch.bfloat16) == (how == "alone")
+    probe = Probe(net, 512)
+    if how == "alone":
+        probe.check(torch.bfloat16)
+        return
+    probe._expected = [rows.roll(1, 0) for rows in probe._expected]
+    with pytest.raises(Unsupported, match="it computes attention its own way"):
+        probe.check(torch.bfloat16)
 
 
 def test_sampled_frequencies_are_the_models(device, tiny_folder):
@@ -299,7 +296,7 @@ def test_memory_that_rows_have_left_is_given_back(tiny_folder):
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 300)), max_size=7), st.booleans())
 def test_every_slot_with_rows_is_attended_to_once(slots, apart):
     counts, lengths = [count for count, _ in slots], [length for _, length in slots]
-    calls = _together(counts, lengths, apart)
+    calls = together(counts, lengths, apart)
     covered = [slot for first, last in calls for slot in range(first, last)]
     assert covered == sorted(set(covered))
     assert {slot for slot, count in enumerate(counts) if count} <= set(covered)

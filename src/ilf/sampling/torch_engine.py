@@ -6,7 +6,7 @@ at its stop sequence and another takes its place; the vocabulary is projected on
 the CPU the weights are packed for oneDNN's matrix products. Each sample has random numbers of its own, so
 what it says does not depend on what else is in the batch.
 
-A model whose attention cannot be replaced (the paper's CodeGen, say) is sampled by engine `transformers`.
+A model of which this would not be exact (`ilf.sampling.probe`) is sampled by engine `transformers`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from ilf import models
 from ilf.errors import ConfigError
 from ilf.prompts import Prompt
 from ilf.sampling import Completion, Sampler, SamplingParams
+from ilf.sampling.attention import Unsupported, own_attention
 from ilf.sampling.draw import choose, uniforms
 from ilf.sampling.packed import can_pack, pack
-from ilf.sampling.shared_cache import NoRoom, Prefix, Row, SharedCache, own_attention, token_bytes
+from ilf.sampling.probe import Probe
+from ilf.sampling.shared_cache import NoRoom, Prefix, Row, SharedCache, token_bytes
 from ilf.sampling.text import TextStream, encode, sample_key
 from ilf.sampling.transformers_engine import TransformersSampler
 
@@ -48,6 +50,7 @@ def open(
     dtype: str | None = None,
     batch_size: int | None = None,
     cache_gb: float | None = None,
+    trust_remote_code: bool = False,
 ) -> Sampler:
     """Open a MODEL string (see `ilf.models.resolve`).
 
@@ -60,6 +63,7 @@ def open(
         batch_size: most samples under way together; None means 512, on a GPU 2,048.
         cache_gb: memory for keys and values, in GiB, which bounds the batch too; None means 2, or as much as
             the weights take, but at most half of what is free.
+        trust_remote_code: see `ilf.models.resolve`.
 
     Raises:
         ConfigError: an unknown `dtype`, or one that this processor does not compute.
@@ -68,21 +72,23 @@ def open(
     if dtype not in (None, "float32", "bfloat16"):
         raise ConfigError(f"sampling engine torch: dtype: {dtype!r} is neither float32 nor bfloat16")
     kind = None if dtype is None else getattr(torch, dtype)
-    folder = models.resolve(model)
+    folder = models.resolve(model, trust_remote_code)
     on_cpu = (device or models.default_device()) == "cpu"
     if on_cpu and kind is not None and not can_pack(kind):
         raise ConfigError(f"sampling engine torch: dtype: this processor does not compute in {dtype}")
     net = models.load_model(folder.path, device, torch.float32 if on_cpu else kind)
-    expected = _probe_alone(net)
-    fits = _agrees(net, expected, net.dtype)  # before its products are rounded, where they will be
-    pack(net, kind or torch.float32)
-    if not (fits and _agrees(net, expected, kind or net.dtype)):
-        log.warning(
-            "%s computes attention its own way: sampling it with engine transformers", type(net).__name__
-        )
+    context = models.context_length(folder.path)
+    try:
+        probe = Probe(net, context)
+        probe.check(net.dtype)  # before its products are rounded, where they will be
+        if pack(net, kind or torch.float32):
+            probe.check(kind or net.dtype)
+    except Unsupported as reason:
+        log.warning("%s: %s: sampling it with engine transformers", type(net).__name__, reason)
+        del net
         return TransformersSampler(folder.path, folder.hash, device, batch_size or 32)
     tokenizer = models.load_tokenizer(folder.path)
-    return TorchSampler(net, tokenizer, models.context_length(folder.path), folder.hash, batch_size, cache_gb)
+    return TorchSampler(net, tokenizer, context, folder.hash, batch_size, cache_gb)
 
 
 class TorchSampler:
@@ -329,50 +335,3 @@ def _cache_bytes(net: Any) -> int:
     with Path("/proc/meminfo").open() as file:
         free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     return min(max(2 * 2**30, weights), free // 2)
-
-
-_PROBE = ([5, 17, 3, 29, 11, 8, 41, 23, 2], [31, 7, 19, 13, 37])
-_PROBE_NEXT = [12, 43, 6]
-
-
-def _probe_alone(net: Any) -> list[Any]:
-    """Log-probabilities after each token that follows the two probes, each sequence computed by itself."""
-    expected = []
-    with torch.inference_mode():
-        for ids in _PROBE:
-            row = torch.tensor([ids + _PROBE_NEXT], device=net.device)
-            logits = net(input_ids=row, use_cache=False).logits[0, len(ids) - 1 :]
-            expected.append(logits.float().log_softmax(-1))
-    return expected
-
-
-def _agrees(net: Any, expected: list[Any], dtype: torch.dtype) -> bool:
-    """Whether the model computes the same with the shared cache as by itself (`expected`)."""
-    try:
-        with own_attention(net):
-            cache = SharedCache(net, 8, 2, max(map(len, _PROBE)), len(_PROBE_NEXT))
-            prefixes = [Prefix(list(ids)) for ids in _PROBE]
-            logits, rows = cache.forward(prefixes)
-            members = [cache.add(prefix, 0) for prefix in (prefixes[1], prefixes[0], prefixes[0])]
-            for step in range(len(_PROBE_NEXT) + 1):
-                order = [prefixes.index(row.prefix) for row in rows] if step else [0, 1]
-                wanted = torch.stack([expected[which][step] for which in order])
-                if not _close(logits.float().log_softmax(-1), wanted, dtype):
-                    return False
-                if step < len(_PROBE_NEXT):
-                    for row in members:
-                        row.token = _PROBE_NEXT[step]
-                    logits, rows = cache.forward([])
-        return True
-    except Exception as error:  # an architecture that was not made for this fails in its own way
-        log.debug("the shared cache does not fit %s: %r", type(net).__name__, error)
-        return False
-
-
-def _close(found: Any, wanted: Any, dtype: torch.dtype) -> bool:
-    """Whether log-probabilities (rows, vocabulary) are the same, as far as the weights' type can tell."""
-    if dtype == torch.float32:
-        return bool((found - wanted).abs().max() < 1e-3)
-    # A logit of 20 is rounded to an eighth in bfloat16, so single tokens are off by 0.6 nats in the embedded
-    # model, and the distributions by 0.001 to 0.009.
-    return bool((wanted.exp() * (wanted - found)).sum(-1).max() < 0.05)

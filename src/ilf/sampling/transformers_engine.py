@@ -14,24 +14,28 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from ilf import models
+from ilf.pretrained import quiet
 from ilf.prompts import Prompt
 from ilf.records import content_id
 from ilf.sampling import Completion, SamplingParams
 from ilf.sampling.text import TextStream, encode
 
 
-def open(model: str, *, device: str | None = None, batch_size: int = 32) -> TransformersSampler:
+def open(
+    model: str, *, device: str | None = None, batch_size: int = 32, trust_remote_code: bool = False
+) -> TransformersSampler:
     """Open a MODEL string (see `ilf.models.resolve`).
 
     Args:
         model: hub id, folder, GGUF file or package.
         device: torch device; None takes CUDA where there is one.
         batch_size: samples computed together.
+        trust_remote_code: see `ilf.models.resolve`.
 
     Raises:
         ModelError: the model cannot be opened.
     """
-    folder = models.resolve(model)
+    folder = models.resolve(model, trust_remote_code)
     return TransformersSampler(folder.path, folder.hash, device, batch_size)
 
 
@@ -91,7 +95,11 @@ class TransformersSampler:
             **(warm if params.temperature else {"do_sample": False}),
         )
         devices = [self._net.device] if self._net.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.inference_mode():  # the caller's random numbers stay
+        with (
+            quiet(),
+            torch.random.fork_rng(devices),
+            torch.inference_mode(),
+        ):  # the caller's random numbers stay
             torch.manual_seed(seed)
             output = self._net.generate(
                 **inputs,

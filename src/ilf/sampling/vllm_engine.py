@@ -35,7 +35,7 @@ def open(model: str, **options: Any) -> VLLMSampler:
         vllm: Any = importlib.import_module("vllm")
     except ImportError:
         raise missing("vllm", "vllm") from None
-    folder = models.resolve(model)
+    folder = models.resolve(model, options.get("trust_remote_code", False))
     if models.adapter_base(folder.path) is not None:
         raise ModelError(
             f"model {model!r}: engine vllm takes whole models; merge the adapter into its base first"

@@ -122,12 +122,12 @@ def estimate(model: str | Path, examples: Sequence[Example], config: FinetuneCon
 def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path) -> Estimate:
     """`estimate` for a model folder and examples of at most `longest` tokens."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    from ilf.models import adapter_base
+    from ilf.models import load_config
     from ilf.training.loss import CHUNK, GPU_CHUNK
 
-    settings = AutoConfig.from_pretrained(adapter_base(folder) or folder)
+    settings = load_config(folder)
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
     text = settings.get_text_config()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from ilf.errors import MissingDependency, TrainingError, UserError
+from ilf.pretrained import quiet
 from ilf.progress import progress as progress_bar
 from ilf.records import Example
 from ilf.training.card import RECORD, write_card
@@ -114,7 +115,7 @@ def finetune(
     say(f"Fine-tuning on {report.summary()}")
     say(f"The first example, what is learnt between ⟦ and ⟧:\n{report.shown}")
     work = out.with_name(f".{out.name}.partial")
-    with own(work, key), _quiet():
+    with own(work, key), quiet():
         try:
             trained = _train(folder.path, report, work, out, config, progress, talk)
         except UserError:
@@ -361,22 +362,6 @@ def _explained(error: Exception, work: Path) -> TrainingError | None:
     if "No space left" in str(error) or shutil.disk_usage(work).free < 1e6:
         return TrainingError(f"{work}: the disk is full; make space and run again: finished steps are kept")
     return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and notes about what is meant to be as it is; errors still show."""
-    from transformers.utils import logging
-
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _silent(line: str) -> None:

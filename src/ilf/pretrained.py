@@ -1,0 +1,73 @@
+"""The one place where transformers reads a model folder: without its talk or the folder's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ilf.errors import ModelError, missing
+
+# Folders whose code the user lets run. Of the process: prompts and training read what an engine has opened.
+_TRUSTED: set[Path] = set()
+
+
+def trust(folder: Path) -> None:
+    """Let the Python code in `folder` run from now on, with all rights of this process."""
+    _TRUSTED.add(folder.resolve())
+
+
+def load(kind: str, folder: Path, **options: Any) -> Any:
+    """`from_pretrained` of the class `kind` of transformers, quietly.
+
+    Args:
+        kind: `AutoConfig`, `AutoTokenizer` or `AutoModelForCausalLM`.
+        folder: what to read.
+        options: for `from_pretrained`.
+
+    Raises:
+        MissingDependency: transformers is not installed.
+        ModelError: the folder needs code of its own, and was not `trust`ed.
+        Exception: what transformers raises on a broken folder.
+    """
+    trusted = folder.resolve() in _TRUSTED
+    with quiet():
+        try:
+            return getattr(_transformers(), kind).from_pretrained(
+                folder, trust_remote_code=trusted, **options
+            )
+        except ValueError as error:
+            if trusted or "trust_remote_code" not in str(error):
+                raise
+    raise ModelError(
+        f"{folder}: the model comes with Python code of its own (auto_map), which is not run unasked; "
+        "if you trust it, set trust_remote_code = true in [engine] options "
+        "(--engine-option trust_remote_code=true)"
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars, warnings and reports: we say what matters of them."""
+    library = _transformers().utils.logging
+    bars, level = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        library.set_verbosity(level)
+        if bars:
+            library.enable_progress_bar()
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise missing("transformers", "models") from None
+    return transformers
