@@ -11,15 +11,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
-
-if TYPE_CHECKING:
-    from ilf.sampling.shared_cache import Pool, SharedCache
 
 _NAME = "ilf_shared_cache"
 ALIGN = 16
@@ -45,6 +42,24 @@ class Unsupported(Exception):
     """A model asks its attention for something that is not computed here; the message names it."""
 
 
+class Keys(Protocol):
+    """The keys and values of samples of like length (`shared_cache.Pool`), by layer."""
+
+    keys: Any
+    values: Any
+
+
+class Cache(Protocol):
+    """What is kept of prompts and samples (`shared_cache.SharedCache`)."""
+
+    prompt: Any
+    own: Any
+    heads: int
+    """Of keys and values."""
+    size: int
+    """Of one head."""
+
+
 @dataclass
 class Prompts:
     """Prompts in neighbouring slots, whose samples are attended for in one call."""
@@ -64,7 +79,7 @@ class Prompts:
 class Pass:
     """What attention needs to know about one forward pass."""
 
-    cache: SharedCache
+    cache: Cache
     prompts: list[tuple[int, int, int]]
     """(start, end, slot) of each new prompt among the tokens."""
     start: int
@@ -72,7 +87,7 @@ class Pass:
     count: int
     put: Any
     """Where each sample's new key and value go in the flat store: (count * kv heads,)."""
-    parts: list[tuple[Pool, int, int, int, Any]]
+    parts: Sequence[tuple[Keys, int, int, int, Any]]
     """(pool, first, last, tokens, lengths before this token) of the samples in each pool."""
     attended: list[Prompts]
     """The prompts of the samples."""
