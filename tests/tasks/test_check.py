@@ -137,12 +137,32 @@ def test_the_commands_print_counts_and_give_an_exit_status(source, capsys, verif
     assert "2 of 3 tasks: None 0" in out and "the shown value 1" in out and "constant" in out
 
 
+NEEDS = """
+{"task_id": "async", "description": "Double a number, later.", "entry_point": "later", "setup": "import asyncio", "tests": ["assert asyncio.run(later(4)) == 8"], "reference": "async def later(x):\\n    return 2 * x\\n"}
+{"task_id": "prints", "description": "Print it.", "entry_point": "greet", "setup": "import contextlib, io", "tests": ["out = io.StringIO()\\nwith contextlib.redirect_stdout(out):\\n    greet('Ann')\\nassert out.getvalue() == 'Hello Ann\\\\n'"], "reference": "def greet(name):\\n    print('Hello', name)\\n"}
+{"task_id": "wrong", "description": "One.", "entry_point": "one", "tests": ["assert one() == 1"], "reference": "def one():\\n    return 2\\n"}
+{"task_id": "handle", "description": "A vowel first?", "entry_point": "vowel", "tests": ["assert vowel('apple')", "assert not vowel('pear')", "assert bool(vowel('e')) and vowel('b') is None"], "reference": "import re\\n\\ndef vowel(text):\\n    return re.match('[aeiou]', text)\\n"}
+{"task_id": "nothing", "description": "One.", "entry_point": "one", "tests": ["result = one()"], "reference": "def one():\\n    return 1\\n"}
+"""
+
+
+def test_what_passes_only_in_the_programs_process_is_named_with_the_fix(tmp_path, capsys, verify):
+    path = tmp_path / "needs.jsonl"
+    path.write_text(NEEDS)
+    assert command.check(str(path)) == 1
+    out = capsys.readouterr().out
+    assert "1 of 5 reference programs pass" in out  # the match object, by its truth
+    assert '2 of the failing ones pass with isolation = "shared" in their row' in out
+    assert out.rstrip().endswith("can cheat: async, prints")
+    assert "Task nothing: failed" in out and "carried out no assertion or comparison" in out
+
+
 @pytest.mark.data
 def test_all_974_references_of_mbpp_pass_and_none_needs_the_programs_process(data_dir, capsys):
     assert command.check(f"mbpp:{data_dir / 'mbpp.jsonl'}") == 0
     out = capsys.readouterr().out
     assert "974 of 974 reference programs pass their tests." in out
-    assert "0 tasks need isolation shared." in out
+    assert "0 tasks have isolation shared." in out
 
 
 @pytest.mark.data

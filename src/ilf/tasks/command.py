@@ -155,6 +155,7 @@ def check(
     with _verifier(tasks, cpu_seconds, unsafe) as verify:
         checked = check_tasks(tasks, verify)
         complaints = check_feedback(items, by_id, verify)
+    weaker = _pass_when_shared([by_id[v.task_id] for v in checked.failing], cpu_seconds, unsafe)
     for verdict in checked.failing[:NAMED]:
         _print(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
     more = [verdict.task_id for verdict in checked.failing[NAMED:]]
@@ -168,7 +169,12 @@ def check(
     if checked.without_reference:
         _print(f"{len(checked.without_reference)} tasks have no reference program.")
     named = f" ({', '.join(checked.shared)})" if checked.shared else ""
-    _print(f"{len(checked.shared)} tasks need isolation shared{named}.")
+    _print(f"{len(checked.shared)} tasks have isolation shared{named}.")
+    if weaker:
+        _print(
+            f'{len(weaker)} of the failing ones pass with isolation = "shared" in their row, where tests run '
+            f"inside the program's process and a hostile program can cheat: {', '.join(weaker)}"
+        )
     if feedback is not None:
         for place, complaint in list(complaints.items())[:NAMED]:
             _print(f"Feedback {place + 1}, on task {items[place].task_id}: {complaint}")
@@ -178,6 +184,15 @@ def check(
             f"where there is one, passes and changes less than {recorded.MAX_EDIT:.0%}."
         )
     return 1 if checked.failing or complaints else 0
+
+
+def _pass_when_shared(failing: Sequence[Task], cpu_seconds: float, unsafe: bool) -> list[str]:
+    """Ids of the tasks whose references pass where the tests run inside the program's own process."""
+    tried = [t.model_copy(update={"isolation": "shared"}) for t in failing if t.isolation == "separate"]
+    if not tried:
+        return []
+    with _verifier(tried, cpu_seconds, unsafe) as verify:
+        return [verdict.task_id for verdict in check_tasks(tried, verify).verdicts if verdict.passed]
 
 
 def audit(source: str, *, ids: str | None = None, cpu_seconds: float = 5.0, unsafe: bool = False) -> int:
