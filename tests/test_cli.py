@@ -1,5 +1,6 @@
 """The command line: exit statuses, one-line errors, files in and files out."""
 
+import errno
 import fcntl
 import json
 import os
@@ -321,7 +322,10 @@ def test_two_runs_on_one_folder(ilf, tmp_path):
         refused(ilf("run", tmp_path / "toy.toml", "--out", tmp_path / "run"), "in use by another `ilf run`")
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_keeps_what_is_done_and_says_so(tmp_path, number, status):
     (tmp_path / "toy.toml").write_text(dump_config(world(tmp_path)))
     command = [*ILF, "run", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "run")]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -329,12 +333,31 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path):
     deadline = time.monotonic() + 60
     while not programs.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    assert running.returncode == status, err
     assert "everything so far is kept" in err and "Traceback" not in err
     assert programs.exists()
     assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_errors_of_the_disk_name_the_path_and_what_is_free(tmp_path, monkeypatch):
+    from ilf.cli import _of_the_disk
+    from ilf.runfolder import write_text
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError) as caught:
+            write_text(tmp_path / "manifest.json", "{}")
+    said = _of_the_disk(caught.value)
+    assert said.startswith(f"{tmp_path}/manifest.json: No space left on device (")
+    assert " MB are free there): everything written so far is kept" in said
+    unnamed = _of_the_disk(OSError(errno.ENOSPC, "No space left on device"))
+    assert unnamed.startswith(f"{Path.cwd()}: No space left")
+    assert "free" not in _of_the_disk(PermissionError(errno.EACCES, "Permission denied", "/nowhere/x"))
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap for a disk that can be filled")

@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that `ilf --help` answer
 from __future__ import annotations
 
 import errno
+import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from ilf import __version__
-from ilf.errors import IlfError, UserError, Waiting
+from ilf.errors import IlfError, Interrupted, UserError, Waiting
 
 if TYPE_CHECKING:
     from ilf.config import EngineConfig, SamplingConfig
@@ -513,10 +515,16 @@ def _limits(overrides: list[str]) -> Limits:
 
 def main() -> None:
     """Entry point: errors of the user in one line, exit status 2."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What was ignored stays so: `nohup ilf run` outlives its terminal.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
     try:
         status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
+    except (KeyboardInterrupt, typer.Abort) as stopped:
+        # typer raises its own Abort from what it caught.
+        cause = stopped.__cause__ or stopped
+        status = 128 + (cause.number if isinstance(cause, Interrupted) else signal.SIGINT)
     except Waiting as waiting:
         typer.echo(str(waiting), err=True)
         status = 3
@@ -527,10 +535,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        status = _complain(
-            f"{where}{error.strerror}: everything written so far is kept; mend that and run again", 2
-        )
+        status = _complain(_of_the_disk(error), 2)
     except Exception as error:
         # A mistake in the command line itself: typer's own exceptions, which know how to show themselves.
         # typer brings its own copy of click or uses the library, by version; their base is found this way.
@@ -539,11 +544,24 @@ def main() -> None:
         usage = cast(typer.BadParameter, error)
         usage.show()
         status = usage.exit_code
-    if status == 130:
+    if status in (129, 130, 143):
         typer.echo(
             "ilf: interrupted; everything so far is kept, the same command goes on from here", err=True
         )
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
+def _of_the_disk(error: OSError) -> str:
+    """A file that cannot be written, with its path and, on a full disk, what is free there."""
+    path = Path(str(error.filename)) if error.filename else Path.cwd()
+    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    free = f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there)" if full else ""
+    return f"{path}: {error.strerror}{free}: everything written so far is kept; mend that and run again"
 
 
 def _complain(message: str, status: int) -> int:

@@ -79,3 +79,15 @@ def first_line(error: BaseException) -> str:
     """Type and first line of an error's message, to quote it in one of ours."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+class Interrupted(KeyboardInterrupt):
+    """Told to stop by a signal: Ctrl-C, the end of the terminal, or whoever manages this process.
+
+    Args:
+        number: of the signal; the exit status is 128 more.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

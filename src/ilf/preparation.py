@@ -14,6 +14,7 @@ from ilf import __version__, policy
 from ilf.config import RunConfig
 from ilf.errors import ConfigError, DataError, RunFolderError
 from ilf.learners import learner_of, require_training
+from ilf.progress import say
 from ilf.records import Task
 from ilf.runfolder import Manifest, RunFolder
 
@@ -61,6 +62,7 @@ def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[
         ConfigError: a split is missing, empty, or overlaps another.
     """
     from ilf.tasks import PAPER_SPLITS, split_tasks
+    from ilf.tasks.splits import split_by_seed
 
     asked = config.tasks
     tasks = load_source(config) if tasks is None else tasks
@@ -70,6 +72,11 @@ def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[
     unknown = sorted(asked.splits.keys() - set(needed))
     if unknown:
         raise ConfigError(f"tasks.splits.{unknown[0]}: no step uses this split; used: {', '.join(needed)}")
+    if not asked.splits and not by_default and all(task.split is None for task in tasks):
+        found = split_by_seed(tasks, config.seed, config.evaluation.split)
+        counts = ", ".join(f"{len(of_split)} {name}" for name, of_split in found.items())
+        say(f"no task names its split: split by seed {config.seed} into {counts}")
+        return {name: of_split[: asked.limit] for name, of_split in found.items()}
     return {name: of_split[: asked.limit] for name, of_split in split_tasks(tasks, specs).items()}
 
 

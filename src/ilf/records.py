@@ -15,6 +15,8 @@ or `refinement_id` is a hash of the content, so a training row can be traced bac
 
 from __future__ import annotations
 
+import codecs
+import difflib
 import gzip
 import hashlib
 import json
@@ -34,6 +36,14 @@ def _as_text(value: object) -> object:
 
 
 TaskId = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+
+
+def _as_tuple(value: object) -> object:
+    # A task with one test, or one tag, is often written without the list.
+    return (value,) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 def content_id(*parts: object) -> str:
@@ -59,7 +69,7 @@ class Task(Record):
     description: str
     entry_point: str
     """Name of the function (or class) under test."""
-    tests: tuple[str, ...] = Field(min_length=1)
+    tests: Texts = Field(min_length=1)
     """Python test statements; all of them decide the verdict."""
     prefix: str = ""
     """Trusted code before the body: imports, helpers, and last the signature line of the entry point."""
@@ -70,7 +80,7 @@ class Task(Record):
     reference: str | None = None
     """A whole program that passes."""
     split: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: Texts = ()
     isolation: Literal["separate", "shared"] = "separate"
     """`shared`: the tests must run inside the program's own process (weaker; recorded in the verdict)."""
     kind: str = "function"
@@ -229,20 +239,22 @@ def describe(error: ValidationError) -> str:
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, JSON object) of a JSONL file (or `.jsonl.gz`); blank lines are passed over.
 
+    A file that is one JSON list of objects is read too, as some published ones are; its rows count from 1.
+
     Raises:
         DataError: the file is missing, is not UTF-8, or a line is not a JSON object (named by number).
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            first = True
             for number, raw in enumerate(file, start=1):
                 if not raw.strip():
                     continue
-                try:
-                    row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-                except UnicodeDecodeError:
-                    raise DataError(f"{path}, line {number}: not UTF-8 text") from None
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path}, line {number}: not JSON: {error.msg}") from None
+                if first and raw.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+                    yield from _list_rows(path, raw + file.read())
+                    return
+                first = False
+                row = _loaded(f"{path}, line {number}", raw.removeprefix(codecs.BOM_UTF8))
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a JSON object was expected")
                 yield number, row
@@ -252,6 +264,62 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: no such file") from None
     except (gzip.BadGzipFile, EOFError):
         raise DataError(f"{path}: not a whole gzip file") from None
+
+
+def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file that is one JSON list."""
+    rows = _loaded(str(path), raw.removeprefix(codecs.BOM_UTF8))
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, row {number} of the list: a JSON object was expected")
+        yield number, row
+
+
+def _loaded(place: str, raw: bytes) -> Any:
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(f"{place}: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON: {error.msg}") from None
+
+
+class Own:
+    """Rows of a file that a person wrote: what is not known is passed over, and said once when all are read.
+
+    Args:
+        kind: the record that they should be.
+    """
+
+    def __init__(self, kind: type[Record]) -> None:
+        self._fields = kind.model_fields
+        self._unknown: dict[str, int] = {}
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row without unknown fields; null for a field that has a default is that default."""
+        kept = {}
+        for name, value in row.items():
+            field = self._fields.get(name)
+            if field is None:
+                self._unknown[name] = self._unknown.get(name, 0) + 1
+            elif value is not None or field.is_required():
+                kept[name] = value
+        return kept
+
+    def near(self, field: str) -> str:
+        """What stands in the rows where a field is missed: " (the row has entry_pont)", or nothing."""
+        close = difflib.get_close_matches(field, self._unknown, n=1, cutoff=0.75)
+        return f" (the row has {close[0]})" if close else ""
+
+    def passed_over(self) -> str | None:
+        """One line on the unknown fields, or None."""
+        if not self._unknown:
+            return None
+        parts = []
+        for name, count in self._unknown.items():
+            close = difflib.get_close_matches(name, self._fields, n=1, cutoff=0.75)
+            parts.append(f"{name} ({count}{f', did you mean {close[0]}?' if close else ''})")
+        return f"fields passed over: {', '.join(parts)}"
 
 
 class Rows(Collection[R]):

@@ -227,10 +227,21 @@ class RunFolder:
             yield
 
 
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Errors of the system while `path` is written name it: those of a write or a flush name no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write to a temporary name and rename: a reader sees the whole file or none."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with named_errors(path), temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -311,7 +322,7 @@ class Growing(Generic[R]):
     def append(self, records: Iterable[R]) -> None:
         """Add one batch, flushed to the disk before this returns."""
         text = "".join(record.to_json() + "\n" for record in records)
-        with self.part.open("a", encoding="utf-8") as file:
+        with named_errors(self.part), self.part.open("a", encoding="utf-8", errors="surrogatepass") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

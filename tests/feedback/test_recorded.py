@@ -85,11 +85,6 @@ def test_our_own_rows_round_trip(tmp_path):
             "line 2: unedited_annotator_completion: Input should be",
         ),
         (PAPER_ROW | {"Feedback": " \r\n"}, "line 2: text: the feedback is empty"),
-        ({"task_id": "1", "code": WRONG, "text": "x"}, "line 2: source: Field required"),
-        (
-            {"task_id": "1", "code": WRONG, "text": "x", "source": "model", "extra": 1},
-            "line 2: extra: Extra inputs",
-        ),
         ({"task_id": "1", "prompt": "x"}, "line 2: code: Field required (the row has neither our fields"),
     ],
 )
@@ -194,3 +189,10 @@ def test_of_the_published_annotations_the_refinements_pass_and_the_originals_do_
         "kept": 179,
     }
     assert "163" not in {i.task_id for i in kept}
+
+
+def test_a_row_of_a_persons_own_needs_no_source_and_may_have_more(tmp_path, capsys):
+    path = write(tmp_path, {"task_id": "1", "code": WRONG, "text": "x", "authr": "me", "refinement": None})
+    [item] = recorded.read(path)
+    assert item.source == "recorded" and item.refinement is None
+    assert capsys.readouterr().err == f"{path}: fields passed over: authr (1, did you mean author?)\n"

@@ -133,7 +133,14 @@ def test_no_entry_point_where_tests_call_nothing_of_the_reference():
         ({**GOOD, "task_id": "2", "reference": "a\0"}, "line 2: reference: the reference program does not parse"),
         ({**GOOD, "task_id": "2", "prefix": "def f(x)\n"}, "line 2: prefix: the code before the body does not parse"),
         ({**GOOD, "task_id": "2", "entry_point": "a b"}, "line 2: entry_point: 'a b' is not a Python name"),
-        ({**GOOD, "task_id": "2", "descripton": "x"}, "line 2: descripton: Extra inputs"),
+        (
+            {"descripton" if k == "description" else k: v for k, v in GOOD.items()} | {"task_id": "2"},
+            "line 2: description: Field required (the row has descripton)",
+        ),
+        (
+            {**GOOD, "task_id": "2", "entry_point": "triple"},
+            "line 2: entry_point: 'triple' is in neither the reference nor the tests; they have double",
+        ),
         ("[1]", "line 2: a JSON object was expected"),
     ],
 )  # fmt: skip
@@ -237,3 +244,67 @@ def test_the_hub_gives_all_splits_in_the_order_of_the_ids(monkeypatch):
     monkeypatch.setattr("ilf.tasks.hub._answers", lambda dataset: True)
     assert [task.task_id for task in load_tasks("mbpp")] == ["11", "12", "601"]
     assert asked == [("google-research-datasets/mbpp", "full")]
+
+
+def test_unknown_fields_are_passed_over_in_one_line(tmp_path, capsys):
+    rows = [
+        {**GOOD, "task_id": str(n), "difficulty": n, "refrence": None, "setup": None, "tags": None}
+        for n in range(3)
+    ]
+    tasks = load_tasks(str(write(tmp_path, *rows)))
+    assert tasks[0].setup == "" and tasks[0].tags == ()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"{tmp_path}/tasks.jsonl: fields passed over: difficulty (3), refrence (3, did you mean reference?)"
+    ]
+
+
+def test_one_test_needs_no_list(tmp_path):
+    [task] = load_tasks(str(write(tmp_path, {**GOOD, "tests": GOOD["tests"][0], "tags": "easy"})))
+    assert task.tests == ("assert double(2) == 4",) and task.tags == ("easy",)
+
+
+@pytest.mark.parametrize("lead", ["", "\ufeff", "\n \ufeff"[:2]])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_list_is_read_like_lines(tmp_path, lead, indent):
+    rows = [{**GOOD, "task_id": str(n)} for n in range(3)]
+    path = tmp_path / "tasks.json"
+    path.write_text(lead + json.dumps(rows, indent=indent), encoding="utf-8")
+    assert load_tasks(str(path)) == load_tasks(str(write(tmp_path, *rows)))
+    sanitized = [
+        {
+            "task_id": n,
+            "prompt": "Double it.",
+            "code": GOOD["reference"],
+            "test_list": GOOD["tests"],
+            "test_imports": [],
+        }
+        for n in (2, 3)
+    ]
+    path.write_text(lead + json.dumps(sanitized, indent=indent), encoding="utf-8")
+    assert [task.task_id for task in load_tasks(f"mbpp:{path}")] == ["2", "3"]
+    path.write_text(lead + json.dumps([*rows, 1], indent=indent), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tasks\.json, row 4 of the list: a JSON object was expected"):
+        load_tasks(str(path))
+    path.write_text("[{")
+    with pytest.raises(DataError, match=r"tasks\.json: not JSON"):
+        load_tasks(str(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "there"),
+    [
+        ({"reference": None}, "they have double"),
+        (
+            {"reference": "import math\n\nhalve = lambda x: x / 2\n", "prefix": ""},
+            "they have double, halve, math",
+        ),
+        ({"tests": ["assert 1 < 2"], "reference": None, "prefix": ""}, "they have no names at all"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused_with_those_that_are_there(tmp_path, fields, there):
+    with pytest.raises(DataError) as caught:
+        load_tasks(str(write(tmp_path, {**GOOD, "entry_point": "triple", **fields})))
+    assert str(caught.value).endswith(there)
+    # A kind of somebody else's has no such names.
+    assert load_tasks(str(write(tmp_path, {**GOOD, "entry_point": "triple", "kind": "mine:Kind"})))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ilf.errors import ConfigError
 from ilf.records import Task
 from ilf.tasks import PAPER_SPLITS, load_tasks, split_tasks
+from ilf.tasks.splits import FEWEST, split_by_seed
 
 
 def tasks(*ids: str, **fields) -> list[Task]:
@@ -69,3 +70,31 @@ def test_a_range_holds_exactly_the_ids_within(numbers, low, high):
     else:
         with pytest.raises(ConfigError):
             split_tasks(source, {"a": f"{low}-{high}"})
+
+
+@given(st.integers(FEWEST, 200), st.integers(0, 5))
+def test_tasks_without_splits_are_split_by_seed(count, seed):
+    members = tasks(*map(str, range(count)))
+    found = split_by_seed(members, seed)
+    assert list(found) == ["refine", "train", "test"]
+    assert sorted(ids([t for of_split in found.values() for t in of_split]), key=int) == ids(members)
+    for share, of_split in zip((0.25, 0.45, 0.3), found.values(), strict=True):
+        assert abs(len(of_split) - share * count) <= 1
+        assert ids(of_split) == sorted(ids(of_split), key=int)
+    assert found == split_by_seed(members, seed) and found != split_by_seed(members, seed + 1)
+
+
+def test_too_few_tasks_are_not_split(tmp_path, capsys):
+    from ilf.config import build_config
+    from ilf.preparation import load_splits
+    from ilf.records import write_jsonl
+
+    with pytest.raises(ConfigError, match=r"19 tasks without a field split.*write .split."):
+        split_by_seed(tasks(*map(str, range(FEWEST - 1))), 0)
+    path = tmp_path / "tasks.jsonl"
+    write_jsonl(path, tasks(*map(str, range(40))))
+    raw = {"name": "x", "model": "m", "tasks": {"source": str(path)}, "feedback": {"source": "execution"}}
+    assert {name: len(found) for name, found in load_splits(build_config(raw, "x")).items()} == {
+        "refine": 10, "train": 18, "test": 12,
+    }  # fmt: skip
+    assert "split by seed 0 into 10 refine, 18 train, 12 test" in capsys.readouterr().err

@@ -179,6 +179,29 @@ def test_killed_and_resumed_is_uninterrupted(
     assert not work.exists()
 
 
+def test_sigterm_keeps_it_too_where_somebody_handles_it(
+    done: Path, tiny: Path, examples: list[Example], method: str, tmp_path: Path
+) -> None:
+    from ilf.errors import Interrupted
+
+    def handler(number: int, frame: Any) -> None:
+        raise AssertionError("in the middle of a step")
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["step"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(Interrupted) as stopped:
+            finetune(tiny, examples, tmp_path / "model", SETTINGS[method], progress=interrupt)
+        assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped.value.number == signal.SIGTERM
+    assert last_checkpoint(tmp_path / ".model.partial" / "checkpoints").name == "checkpoint-5"
+
+
 def test_ctrl_c_keeps_the_step_in_progress(
     done: Path, tiny: Path, examples: list[Example], method: str, tmp_path: Path
 ) -> None:

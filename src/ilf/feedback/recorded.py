@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ilf.errors import DataError
 from ilf.metrics import relative_edit_distance
-from ilf.progress import progress
-from ilf.records import Feedback, Program, Task, TaskId, describe, read_rows
+from ilf.progress import progress, say
+from ilf.records import Feedback, Own, Program, Task, TaskId, describe, read_rows
 from ilf.syntax import normalise
 
 if TYPE_CHECKING:
@@ -48,16 +48,19 @@ def read(path: Path | str, tasks: Collection[str] | None = None) -> list[Feedbac
             an empty text, or a task that is not among the tasks.
     """
     items = []
+    own = Own(Feedback)
     for number, row in read_rows(Path(path)):
         place = f"{path}, line {number}"
-        item = _item(place, row)
+        item = _item(place, row, own)
         if tasks is not None and item.task_id not in tasks:
             raise DataError(f"{place}: task_id: {item.task_id!r} is none of the source's {len(tasks)} tasks")
         items.append(item)
+    if (note := own.passed_over()) is not None:
+        say(f"{path}: {note}")
     return items
 
 
-def _item(place: str, row: dict[str, Any]) -> Feedback:
+def _item(place: str, row: dict[str, Any], own: Own) -> Feedback:
     try:
         if "original_model_completion" in row:
             paper = _PaperRow.model_validate(row)
@@ -70,7 +73,7 @@ def _item(place: str, row: dict[str, Any]) -> Feedback:
                 refinement=_program(paper.refinement),
             )
         else:
-            item = Feedback.model_validate(row)
+            item = Feedback.model_validate({"source": "recorded", **own(row)})
     except ValidationError as error:
         hint = ""
         if not row.keys() & {"code", "text"}:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ilf.errors import ConfigError, DataError
-from ilf.records import Task, read_rows
+from ilf.progress import say
+from ilf.records import Own, Task, read_rows
 from ilf.syntax import signature_only, try_parse, used_names
 from ilf.tasks import humaneval, mbpp
 from ilf.tasks.mbpp import Prefix
-from ilf.tasks.rows import collect, fit
+from ilf.tasks.rows import BadRow, collect, fit
 from ilf.tasks.splits import PAPER_SPLITS, SplitSpec, select, split_tasks
 
 __all__ = [
@@ -70,7 +72,7 @@ def load_tasks(
         tasks = humaneval.load(path, prefix)
     elif source == "starter":
         tasks = _own(STARTER / "tasks.jsonl", prefix)
-    elif source.endswith((".jsonl", ".jsonl.gz")):
+    elif source.endswith((".jsonl", ".jsonl.gz", ".json")):
         tasks = _own(Path(source).expanduser(), prefix)
     else:
         raise DataError(f"{source!r} is not a task source: {SOURCES}")
@@ -80,7 +82,17 @@ def load_tasks(
 
 
 def _own(path: Path, prefix: Prefix) -> list[Task]:
-    tasks = collect(str(path), read_rows(path), lambda row: fit(Task, row))
+    own = Own(Task)
+
+    def convert(row: dict[str, Any]) -> Task:
+        try:
+            return fit(Task, own(row))
+        except BadRow as error:
+            raise BadRow(f"{error}{own.near(str(error).partition(':')[0])}") from None
+
+    tasks = collect(str(path), read_rows(path), convert)
+    if (note := own.passed_over()) is not None:
+        say(f"{path}: {note}")
     return tasks if prefix == "all" else [_signature_only(task) for task in tasks]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ilf.errors import DataError
+from ilf.kinds import FUNCTION
 from ilf.records import Task, describe
-from ilf.syntax import find_hole, parse, problem
+from ilf.syntax import bound_names, find_hole, parse, problem, used_names
 
 Row = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
@@ -72,3 +75,28 @@ def _check(task: Task) -> None:
     if task.prefix.strip() and find_hole(task.prefix) is None:
         must_parse("prefix", "the code before the body", task.prefix.rstrip() + "\n    pass\n")
         raise BadRow("prefix: the code before the body does not end with a signature")
+    if task.kind == FUNCTION:
+        _check_name(task)
+
+
+def _check_name(task: Task) -> None:
+    """The entry point must be somewhere: a task about a name that nothing has cannot be passed."""
+    hole = find_hole(task.prefix) if task.prefix.strip() else None
+    reference = parse(task.reference) if task.reference is not None else ast.Module([], [])
+    defined = {name for node in reference.body for name in bound_names(node)}
+    defined |= {hole.node.name} if hole is not None else set()
+    tested = used_names(*map(parse, task.tests), parse(task.setup))
+    if task.entry_point in defined | tested:
+        return
+    called = {
+        node.func.id
+        for tree in map(parse, task.tests)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and not hasattr(builtins, node.func.id)
+    }
+    there = ", ".join(sorted(defined | called)) or "no names at all"
+    raise BadRow(
+        f"entry_point: {task.entry_point!r} is in neither the reference nor the tests; they have {there}"
+    )

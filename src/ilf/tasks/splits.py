@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,11 @@ PAPER_SPLITS: dict[str, SplitSpec] = {
     "train": "311-974",
 }
 """The paper's splits of MBPP (section 3.1). There `refine` and `train` keep only tasks never solved."""
+
+SHARES = {"refine": 0.25, "train": 0.45}
+"""Of tasks without splits of their own; what is left is held out."""
+FEWEST = 20
+"""Tasks to split: with fewer the held-out part could not tell a gain from noise at all."""
 
 _RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
 _FIELD = re.compile(r"\s*(split|tags?)\s*=\s*(.+?)\s*")
@@ -105,3 +111,24 @@ def split_tasks(tasks: Sequence[Task], splits: Mapping[str, SplitSpec]) -> dict[
             )
         owner.update({task.task_id: name for task in members})
     return result
+
+
+def split_by_seed(tasks: Sequence[Task], seed: int, held_out: str = "test") -> dict[str, list[Task]]:
+    """Splits for tasks that name none: 25% refine, 45% train, 30% held out, in the source's order.
+
+    Raises:
+        ConfigError: fewer than `FEWEST` tasks.
+    """
+    if len(tasks) < FEWEST:
+        raise ConfigError(
+            f"tasks.splits: {len(tasks)} tasks without a field split, and fewer than {FEWEST} are not split "
+            'by themselves: write "split": "refine", "train" or "test" into each row, or set tasks.splits'
+        )
+    order = list(range(len(tasks)))
+    random.Random(f"{seed} splits").shuffle(order)
+    found, start = {}, 0
+    for name, share in SHARES.items():
+        end = start + round(share * len(tasks))
+        found[name] = [tasks[place] for place in sorted(order[start:end])]
+        start = end
+    return {**found, held_out: [tasks[place] for place in sorted(order[start:])]}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ilf.config import checked, read_toml, with_overrides
 from ilf.progress import say
-from ilf.records import Example, read_jsonl
+from ilf.records import Example, Own, read_jsonl
 from ilf.training.config import FinetuneConfig
 from ilf.training.run import FinetuneResult
 from ilf.training.run import finetune as train
@@ -39,7 +39,10 @@ def finetune(
     settings = checked(
         FinetuneConfig, with_overrides(raw.get("finetune", raw), overrides), str(config or "--set")
     )
-    rows = read_jsonl(examples, Example)
+    own = Own(Example)
+    rows = read_jsonl(examples, Example, own)
+    if (note := own.passed_over()) is not None:
+        say(f"{examples}: {note}")
     result = train(model, rows, out, settings, card={"Examples file": examples.name, **(card or {})}, say=say)
     say(f"{out}: {result.steps:,} steps, loss {result.first_loss:.3f} to {result.final_loss:.3f}")
     return result

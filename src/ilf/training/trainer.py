@@ -26,7 +26,7 @@ from transformers.integrations import integration_utils
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import PrinterCallback
 
-from ilf.errors import MissingDependency, TrainingError
+from ilf.errors import Interrupted, MissingDependency, TrainingError
 from ilf.training.config import FinetuneConfig
 from ilf.training.loss import Way, pack_loss
 from ilf.training.packing import Pack, Row, packs, padded_packs
@@ -229,24 +229,35 @@ class Watch(TrainerCallback):
 
 @contextmanager
 def interruptible(watch: Watch, say: Callable[[str], None]) -> Iterator[None]:
-    """On Ctrl-C, finish the step, keep it in a checkpoint, and only then interrupt; a second Ctrl-C does at
-    once."""
+    """On Ctrl-C (SIGTERM, SIGHUP), finish the step, keep it in a checkpoint, and only then interrupt.
+
+    A second one does at once.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
 
+    told: list[int] = []
+
     def stop(number: int, frame: Any) -> None:
         watch.stop = True
-        signal.signal(signal.SIGINT, before)
+        told.append(number)
+        restore()
         say("keeping the step in progress, then stopping; Ctrl-C again stops at once")
 
-    before = signal.signal(signal.SIGINT, stop)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    # The others only where somebody handles them (the command line does): else their default is to end.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
     if watch.stopped:
-        raise KeyboardInterrupt
+        raise Interrupted(told[0])
 
 
 def step_of(checkpoint: Path) -> int:
