@@ -515,16 +515,20 @@ def _limits(overrides: list[str]) -> Limits:
 
 def main() -> None:
     """Entry point: errors of the user in one line, exit status 2."""
+    told: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        told.append(number)
+        raise Interrupted(number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What was ignored stays so: `nohup ilf run` outlives its terminal.
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
     try:
         status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort) as stopped:
-        # typer raises its own Abort from what it caught.
-        cause = stopped.__cause__ or stopped
-        status = 128 + (cause.number if isinstance(cause, Interrupted) else signal.SIGINT)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
     except Waiting as waiting:
         typer.echo(str(waiting), err=True)
         status = 3
@@ -544,15 +548,13 @@ def main() -> None:
         usage = cast(typer.BadParameter, error)
         usage.show()
         status = usage.exit_code
-    if status in (129, 130, 143):
+    if status == 130:
+        # typer makes Ctrl-C's status of whatever interrupts.
+        status = 128 + told[-1] if told else status
         typer.echo(
             "ilf: interrupted; everything so far is kept, the same command goes on from here", err=True
         )
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _stop(number: int, frame: object) -> None:
-    raise Interrupted(number)
 
 
 def _of_the_disk(error: OSError) -> str:
