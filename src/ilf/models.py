@@ -45,8 +45,15 @@ class ModelFolder:
 
 
 def cache_dir() -> Path:
-    """The cache folder: `ILF_CACHE`, else `~/.cache/ilf`."""
-    return Path(os.environ.get("ILF_CACHE") or Path.home() / ".cache" / "ilf")
+    """The cache folder: `ILF_CACHE`, else `~/.cache/ilf`.
+
+    Raises:
+        ModelError: a file stands where it should be.
+    """
+    folder = Path(os.environ.get("ILF_CACHE") or Path.home() / ".cache" / "ilf")
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"{folder}: a file, but a folder for the model cache was expected (ILF_CACHE)")
+    return folder
 
 
 def resolve(model: str, trust_remote_code: bool = False) -> ModelFolder:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ilf.errors import DataError
 
@@ -59,7 +60,10 @@ class Record(BaseModel):
 
     def to_json(self) -> str:
         """One line of JSON, without the fields that are at their default."""
-        return self.model_dump_json(exclude_defaults=True)
+        try:
+            return self.model_dump_json(exclude_defaults=True)
+        except PydanticSerializationError:  # a lone surrogate, which JSON can only have escaped
+            return json.dumps(self.model_dump(exclude_defaults=True), separators=(",", ":"))
 
 
 class Task(Record):

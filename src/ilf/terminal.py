@@ -78,10 +78,11 @@ def comparison_line(c: Comparison) -> str:
     """The paired test in one sentence; a gain that is not there is called that."""
     d = c.difference
     found = "a gain" if d.low > 0 else "a loss" if d.high < 0 else "no difference that can be told from noise"
-    p = c.p if c.p_holm is None else c.p_holm
+    together = "" if c.family is None else f" over the {c.family} comparisons made together"
+    holm = "" if c.p_holm is None else f" ({c.p_holm:.3f} by Holm's correction{together})"
     return (
-        f"{c.metric}: {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p = {p:.3f}, "
-        f"{c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
+        f"{c.metric}: {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], "
+        f"p = {c.p:.3f}{holm}, {c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
     )
 
 

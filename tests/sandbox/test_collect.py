@@ -51,6 +51,7 @@ PROVE_NOTHING = {
     "a function with a fixture": ["def test_add(numbers):\n    assert add(*numbers) == 3"],
     "a function that nothing calls": ["def helper():\n    assert add(1, 2) == 3"],
     "any exception": ["try:\n    add(1, 2)\nexcept Exception:\n    pass"],
+    "a tuple, always true": ["assert (add(1, 2) == 3, 'sum')"],
     "empty case": ["import unittest\n\nclass TestAdd(unittest.TestCase):\n    pass\nadd(1, 2)"],
 }
 
@@ -97,6 +98,13 @@ def test_an_expected_exception_is_a_comparison(verdict):
     ]
     assert verdict(case, RAISES).passed
     assert not verdict(case, RIGHT).passed
+
+
+def test_an_assertion_that_is_swallowed_is_none(verdict):
+    tests = ["try:\n    assert add(1, 2) == 3\nexcept AssertionError:\n    pass"]
+    assert verdict(tests, RIGHT).passed
+    assert not verdict(tests, WRONG).passed
+    assert not verdict(tests, WRONG, isolation="shared").passed
 
 
 def test_humanevals_check_counts(verdict):

@@ -121,6 +121,9 @@ def compare(
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with `p_holm` filled in, corrected for being made together."""
-    corrected = holm([comparison.p for comparison in comparisons])
-    return [c.model_copy(update={"p_holm": p}) for c, p in zip(comparisons, corrected, strict=True)]
+    """The comparisons with `p_holm` and `family` filled in, corrected for being made together."""
+    corrected, family = holm([comparison.p for comparison in comparisons]), len(comparisons)
+    return [
+        c.model_copy(update={"p_holm": p, "family": family})
+        for c, p in zip(comparisons, corrected, strict=True)
+    ]

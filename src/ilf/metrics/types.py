@@ -70,6 +70,8 @@ class Comparison(_Frozen):
     """Two-sided paired permutation test (signs of the tasks' differences flipped)."""
     p_holm: float | None = None
     """`p` corrected for the number of comparisons made together (Holm 1979)."""
+    family: int | None = None
+    """How many comparisons `p_holm` is corrected for."""
     effect: float
     """Cohen's d_z: the mean difference over its standard deviation between tasks; 0 where nothing differs."""
     better: int

@@ -31,8 +31,8 @@ class Checks(ast.NodeTransformer):
     """Calls `CHECK` after each check."""
 
     def counted(self, test: ast.expr, statement: ast.stmt) -> list[ast.stmt]:
-        """An assertion, counted. What names nothing cannot depend on the program."""
-        named = any(isinstance(node, ast.Name) for node in ast.walk(test))
+        """An assertion, counted. What names nothing, and a tuple, do not depend on the program."""
+        named = any(isinstance(node, ast.Name) for node in ast.walk(test)) and not isinstance(test, ast.Tuple)
         return [statement, self._check(place(statement))] if named else [statement]
 
     def visit_Assert(self, node: ast.Assert) -> Any:
@@ -57,7 +57,7 @@ class Checks(ast.NodeTransformer):
         """That a call raises what a handler names is a comparison: `try: f(-1) … except ValueError: pass`."""
         self.generic_visit(node)
         names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else set()
-        if names and not names & {"Exception", "BaseException"}:
+        if names and not names & {"Exception", "BaseException", "AssertionError"}:
             node.body.insert(0, self._check(place(node.body[0])))
         return node
 
