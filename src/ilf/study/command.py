@@ -158,6 +158,7 @@ def rehearsal(settings: StudyConfig, out: Path | None) -> tuple[StudyConfig, Pat
         "name": f"{settings.name}-dry",
         "seeds": settings.seeds[:1],
         "also": (),
+        "reuse": None,
         "temperatures": settings.temperatures[:2],
         "sizes": (),
         "writer": type(settings.writer)(),
