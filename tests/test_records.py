@@ -116,3 +116,18 @@ def test_a_lone_surrogate_comes_back(tmp_path):
     row = Example(prompt="\ud800 é", completion="b", weight=2.0)
     write_jsonl(tmp_path / "e.jsonl", [row])
     assert read_jsonl(tmp_path / "e.jsonl", Example) == [row]
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"task_id": ' + b"9" * 5000 + b"}"])
+def test_json_that_python_will_not_read_is_named_in_one_line(tmp_path, content):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"p\.jsonl.*: not JSON that can be read"):
+        read_jsonl(path, Program)
+
+
+@pytest.mark.parametrize("content", [b'{"task_id": 1, "code": ""}', b'[{"task_id": 1, "code": ""}]'])
+def test_a_byte_order_mark_on_an_empty_line_is_no_row(tmp_path, content):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf\n" + content)
+    assert read_jsonl(path, Program) == [Program(task_id="1", code="")]

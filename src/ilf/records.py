@@ -252,13 +252,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             first = True
             for number, raw in enumerate(file, start=1):
+                raw = raw.removeprefix(codecs.BOM_UTF8)
                 if not raw.strip():
                     continue
-                if first and raw.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+                if first and raw.lstrip().startswith(b"["):
                     yield from _list_rows(path, raw + file.read())
                     return
                 first = False
-                row = _loaded(f"{path}, line {number}", raw.removeprefix(codecs.BOM_UTF8))
+                row = _loaded(f"{path}, line {number}", raw)
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a JSON object was expected")
                 yield number, row
@@ -272,7 +273,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file that is one JSON list."""
-    rows = _loaded(str(path), raw.removeprefix(codecs.BOM_UTF8))
+    rows = _loaded(str(path), raw)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(f"{path}, row {number} of the list: a JSON object was expected")
@@ -286,6 +287,8 @@ def _loaded(place: str, raw: bytes) -> Any:
         raise DataError(f"{place}: not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON: {error.msg}") from None
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
+        raise DataError(f"{place}: not JSON that can be read: {str(error).partition(';')[0]}") from None
 
 
 class Own:

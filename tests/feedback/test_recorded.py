@@ -196,3 +196,9 @@ def test_a_row_of_a_persons_own_needs_no_source_and_may_have_more(tmp_path, caps
     [item] = recorded.read(path)
     assert item.source == "recorded" and item.refinement is None
     assert capsys.readouterr().err == f"{path}: fields passed over: authr (1, did you mean author?)\n"
+
+
+def test_a_source_of_null_is_the_default(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"task_id": "a", "code": "x = 1", "text": "wrong", "source": null}\n')
+    assert recorded.read(path)[0].source == "recorded"

@@ -73,7 +73,10 @@ def _item(place: str, row: dict[str, Any], own: Own) -> Feedback:
                 refinement=_program(paper.refinement),
             )
         else:
-            item = Feedback.model_validate({"source": "recorded", **own(row)})
+            mine = own(row)
+            if mine.get("source") is None:
+                mine["source"] = "recorded"
+            item = Feedback.model_validate(mine)
     except ValidationError as error:
         hint = ""
         if not row.keys() & {"code", "text"}:
