@@ -363,6 +363,9 @@ def _class_of(value: Any, kind: Any) -> bool:
 
 
 def _state(value: Any) -> Any:
+    kind: Any = type(value)
+    if kind.__eq__ is object.__eq__:  # two such objects are equal where they are one
+        return [kind.__name__, id(value)]
     names = list(getattr(value, "__dict__", {}))
     for base in type(value).__mro__:
         slots = base.__dict__.get("__slots__", ())

@@ -23,6 +23,11 @@ PREDICATES = frozenset(
     if name.startswith("is") or name in ("startswith", "endswith")
 ) | {"all", "any", "equals"}
 """Methods of plain data (and of arrays) whose answer alone decides a test."""
+TAKE_EXPECTED = frozenset(
+    {"count", "index", "find", "rfind", "rindex", "difference", "symmetric_difference", "intersection"}
+    | {"compare", "compare_signal", "compare_total"}
+)
+"""Methods that are handed what is expected. An attribute of such a name that is data may be read."""
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
@@ -140,7 +145,14 @@ class Session:
         boxes = None
         if "m" in reply or type(reply.get("v")) is not str:
             boxes = containers([arguments, list(kwargs.values())] if kwargs else arguments)
-        return self.result(reply, boxes)
+        try:
+            return self.result(reply, boxes)
+        except StopIteration as error:
+            if type(target) is not str or self.class_under_test or self.trusted.stops:
+                raise
+            # As in a generator (PEP 479): it would end the test's own loop, and nothing more would be asked.
+            self.raised = RuntimeError("the program raised StopIteration")
+            raise self.raised from error
 
     def operate(self, operation: str, on: int, *args: Any) -> Any:
         """An operation on an object that stayed with the program."""
@@ -333,9 +345,15 @@ class Handle:
         object.__setattr__(self, "_ilf_name", name)
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__array_"):  # numpy would read memory there, or hand over what it computed
+            raise AttributeError(attribute)
         if attribute in PREDICATES and attribute not in self._ilf_session.trusted.methods:
             raise _opaque(self)
-        return self._ilf_session.operate("getattr", self._ilf_number, attribute)
+        value = self._ilf_session.operate("getattr", self._ilf_number, attribute)
+        own = attribute in self._ilf_session.trusted.methods
+        if attribute in TAKE_EXPECTED and not own and isinstance(value, Handle):
+            raise _opaque(self)
+        return value
 
     def __setattr__(self, attribute: str, value: Any) -> None:
         self._ilf_session.operate("setattr", self._ilf_number, attribute, value)
@@ -384,8 +402,13 @@ class Handle:
         return _exactly(bool, self._ilf_session.operate("bool", self._ilf_number))
 
     def __contains__(self, item: Any) -> bool:
-        if self._ilf_session.class_under_test:
-            return _exactly(bool, self._ilf_session.operate("contains", self._ilf_number, item))
+        session = self._ilf_session
+        if session.class_under_test:
+            if "__contains__" in session.trusted.methods:
+                return _exactly(bool, session.operate("contains", self._ilf_number, item))
+            if session.trusted.methods.isdisjoint({"__iter__", "__getitem__"}):
+                held = session.operate("plain", self._ilf_number)
+                return type(held) is tuple and len(held) == 1 and item in held[0]
         return any(found is item or found == item for found in self)
 
     def __len__(self) -> int:
