@@ -1,11 +1,12 @@
-"""How well does the embedded model solve the starter suite before any training?
+"""How well does the embedded model solve a shipped suite before any training?
 
     python tools/calibrate.py --folder .starter/cal --sample --n 30 --temperature 0.8 --minutes 7
 
 Samples every task (`ilf.sampling`), verifies (`ilf.sandbox`), and writes the solve rates of all tasks with
 the settings to a calibration file in the folder; the table of the splits is printed. Samples are kept in the
 folder and not drawn again, so the command can be called until all are there; `--again ID` draws a task anew
-after its prompt was changed. Without `--sample`, only verifies and counts.
+after its prompt was changed. Without `--sample`, only verifies and counts. Tests that end in `# house: RULE` are
+left out for the count `function`: samples that do all but follow the rule.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ def draw(tasks: list[Task], have: int, out: Path, options: argparse.Namespace, e
             return
 
 
+def function_alone(task: Task) -> Task:
+    """The task without the tests of its rules."""
+    return task.model_copy(update={"tests": tuple(test for test in task.tests if "# house:" not in test)})
+
+
 def main() -> None:
     """Sample, verify, count, print."""
     parser = argparse.ArgumentParser(
@@ -120,6 +126,10 @@ def main() -> None:
     per_task: dict[str, list[bool]] = defaultdict(list)
     for verdict in verdicts:
         per_task[verdict.task_id].append(verdict.passed)
+    plain = {task.task_id: function_alone(task) for task in tasks}
+    function: Counter[str] = Counter()
+    if any(len(plain[task.task_id].tests) < len(task.tests) for task in tasks):
+        function.update(verdict.task_id for verdict in verify(plain, programs) if verdict.passed)
     table = {
         "model": options.model,
         "weights": programs[0].model,
@@ -134,6 +144,7 @@ def main() -> None:
             task_id: {
                 "samples": len(rows),
                 "passed": sum(rows),
+                **({"function": function[task_id]} if function else {}),
                 # The paper's rule for tasks that get feedback.
                 **({"unsolved_in_30": not any(rows)} if len(rows) >= 30 else {}),
             }

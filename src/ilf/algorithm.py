@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilf import policy
+from ilf import policy, rounds
 from ilf.config import RunConfig, dump_config
+from ilf.control import control
 from ilf.errors import DataError
 from ilf.feedback.sources import Asked
 from ilf.kinds.function import check_sandbox
@@ -17,6 +18,7 @@ from ilf.places import place_of
 from ilf.policy import Model
 from ilf.preparation import Tasks, check_needs, open_manifest, prepare_tasks, recorded_path
 from ilf.progress import say
+from ilf.rounds import Past
 from ilf.runfolder import RunFolder, write_text
 from ilf.runner import Runner
 from ilf.steps import Evaluate, Gather, Learn, Refine, Sample, Select, Teach, Verify
@@ -45,28 +47,36 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         do = Runner(run_folder, manifest, place_of(config.place.name), lambda: check_sandbox(config.verify))
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
-        theta: str | Path = config.model
+        first = theta = _model(config, config.model)
+        past = Past()
         for number in range(1, config.rounds + 1):
-            say(f"round {number}: πθ = {theta}")
-            theta = one_round(
-                do.at(f"round-{number}"), _model(config, str(theta)), tasks, config, run_folder, number
-            ).ref
+            say(f"round {number}: πθ = {theta.ref}")
+            inner = do.at(f"round-{number}")
+            theta, past = one_round(inner, theta, first, past, tasks, config, run_folder, number)
+            # 5: the next round starts from πθ*, where this one was worth it.
+            if number < config.rounds and (why := rounds.reason_to_stop(run_folder.round(number))):
+                say(why)
+                break
         if summary:
             from ilf.terminal import print_profile, print_results
 
             print_profile(do.manifest)
             print_results(run_folder)
+        if config.rounds > 1:
+            rounds.say_best(run_folder)
     return run_folder
 
 
-def one_round(do: Runner, theta: Model, tasks: Tasks, c: RunConfig, folder: RunFolder, number: int) -> Model:
-    """One pass of Algorithm 1 with πθ = `theta`; returns πθ*.
+def one_round(
+    do: Runner, theta: Model, first: Model, past: Past, tasks: Tasks, c: RunConfig, folder: RunFolder, number: int
+) -> tuple[Model, Past]:
+    """One pass of Algorithm 1 with πθ = `theta`; returns πθ*, and what the next round is given.
 
     The numbers are the lines of Algorithm 1 (paper, section 2).
     """
     files, by_id, errors = folder.round(number), tasks.by_id, c.max_sandbox_errors
     in_refine = {task.task_id for task in tasks.refine}
-    held_out = [task.task_id for task in tasks.test]
+    held_out = [task.task_id for task in (*tasks.test, *tasks.validation)]
     card = _card(c, number)
 
     # 1: sample programs x0 ~ πθ(·|t); EVAL(x0, t) tells those that fail.
@@ -80,7 +90,7 @@ def one_round(do: Runner, theta: Model, tasks: Tasks, c: RunConfig, folder: RunF
         recorded_path(c, number), writer,
     )))  # fmt: skip
     refuse_leaks(held_out, {str(files.feedback): [item.task_id for item in f]})
-    teach = tuple(item for item in f if item.task_id in in_refine)
+    teach = past.with_feedback(item for item in f if item.task_id in in_refine)
     follow = tuple(item for item in f if item.task_id not in in_refine)
     if not follow:
         raise DataError("no feedback on tasks of split train: there is nothing to refine")
@@ -92,18 +102,21 @@ def one_round(do: Runner, theta: Model, tasks: Tasks, c: RunConfig, folder: RunF
     x1 = do(Refine(
         refiner, follow, by_id, c.refiner.sampling, c.verify, c.refiner.use_feedback, errors, c.seed
     ))  # fmt: skip
-    e = do(Select(x1, by_id, theta, c.selection, c.seed))
+    e = do(Select(x1, by_id, theta, c.selection, c.examples, (x0, v0), c.seed))
     refuse_leaks(held_out, {str(files.examples): [str(example.task_id) for example in e]})
 
     # 4: fine-tune πθ on (t → x1), giving πθ*: the minimum of KL(πt*, πθ) (equations 4 to 6).
-    theta2 = do(Learn(theta, tuple(e), c.finetune, c.learner, follow, c.seed, card=card))
+    start = first if c.rounds_from == "first" else theta
+    learned = past.with_examples(e) if c.examples.replay else tuple(e)
+    theta2 = do(Learn(start, learned, c.finetune, c.learner, follow, c.seed, card=card))
+    models = {"before": theta, "after": theta2} | control(do, start, (x0, v0), learned, by_id, c)
 
     # Is πθ* better on tasks it has never seen? (section 3.3)
     do(Evaluate(
-        {"before": theta, "after": theta2}, tasks.test, c.evaluation, c.verify, x1, by_id,
-        c.refiner.sampling, errors, number, c.seed,
+        models, tasks.test, c.evaluation, c.verify, x1, by_id,
+        c.refiner.sampling, errors, tasks.validation, number, c.seed,
     ))  # fmt: skip
-    return theta2
+    return theta2, Past(teach, learned)
 
 
 def _model(c: RunConfig, ref: str) -> Model:

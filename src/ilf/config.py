@@ -50,7 +50,7 @@ class TasksConfig(_Section):
     """Where tasks come from, and which of them do what."""
 
     source: str
-    """`starter`, `mbpp`, `mbpp:PATH`, `humaneval`, `humaneval:PATH` or `PATH.jsonl`."""
+    """`starter`, `house`, `mbpp`, `mbpp:PATH`, `humaneval`, `humaneval:PATH` or `PATH.jsonl`."""
     prefix: Literal["all", "signature"] = "all"
     """What precedes the body: all reference code above it (the paper's), or imports and signature only."""
     challenge_tests: bool = False
@@ -60,6 +60,9 @@ class TasksConfig(_Section):
     needed; MBPP has the paper's built in, other sources their own `split` field."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many tasks a split, the first ones."""
+    validation: int = Field(default=20, ge=0)
+    """With several rounds: so many tasks of `train` are kept apart to tell whether another round is worth it; at
+    most half of those without recorded feedback. 0: every round is done."""
 
 
 class PromptsConfig(_Section):
@@ -103,7 +106,8 @@ class FeedbackConfig(_Section):
     source: Annotated[str, _named_in(seams.SOURCES)] = "recorded"
     """`recorded`, `human`, `execution`, `model`, or an import path, `package.module:gather`."""
     path: str | list[str] | None = None
-    """`recorded`: a file in the paper's form or ours, one a round; the starter suite has its own."""
+    """`recorded`: a file in the paper's form or ours, one a round (the last one
+    serves the later rounds too); the shipped suites have their own."""
     only_unsolved: bool = True
     """Only tasks that the model never solved in its n samples (paper, section 3)."""
     filter: bool = True
@@ -147,6 +151,17 @@ class SelectionConfig(_Section):
     """Weights stay within [median / clip, median · clip] of their task's."""
 
 
+class ExamplesConfig(_Section):
+    """What πθ* learns beside this round's refinements. The paper: nothing."""
+
+    own: float = Field(default=0.0, ge=0, le=1)
+    """Share of the whole that πθ's own correct samples of other tasks make up, so far as there are enough."""
+    own_per_task: int = Field(default=1, ge=1)
+    """At most so many of one task."""
+    replay: bool = True
+    """With several rounds: those of earlier rounds too."""
+
+
 class LearnerConfig(_Section):
     """How a model learns from examples; its optimiser's settings are those of `finetune`."""
 
@@ -170,6 +185,9 @@ class EvaluationConfig(_Section):
     sampling: SamplingConfig = SamplingConfig()
     k: list[int] = [1, 10]
     """pass@k for these k, none above n."""
+    control: bool = True
+    """Also fine-tune πθ on as many of its own correct samples, which need no feedback, and measure it beside
+    πθ*: what feedback adds is the difference. One more fine-tuning and evaluation; the paper has none."""
 
     @field_validator("split")
     @classmethod
@@ -203,6 +221,9 @@ class RunConfig(_Section):
     """What πRefine starts from; a copy of πθ by default (the paper's)."""
     seed: int = 0
     rounds: int = Field(default=1, ge=1)
+    """At most so many; a round that gains nothing on the validation tasks is the last."""
+    rounds_from: Literal["last", "first"] = "last"
+    """What a later round's πθ* starts from: the round before's, or the run's first model."""
     max_sandbox_errors: float = Field(default=0.05, ge=0, le=1)
     """Share of programs without a verdict above which the run stops."""
     tasks: TasksConfig
@@ -214,6 +235,7 @@ class RunConfig(_Section):
     feedback: FeedbackConfig = FeedbackConfig()
     refiner: RefinerConfig = RefinerConfig()
     selection: SelectionConfig = SelectionConfig()
+    examples: ExamplesConfig = ExamplesConfig()
     learner: LearnerConfig = LearnerConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -221,12 +243,7 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _rounds_have_feedback(self) -> RunConfig:
         paths = self.feedback.path if isinstance(self.feedback.path, list) else [self.feedback.path]
-        if self.feedback.source == "recorded" and self.rounds > len(paths):
-            raise ValueError(
-                f"feedback.path: {self.rounds} rounds need as many recorded files, {len(paths)} given; "
-                'or set feedback.source to "human", "model" or "execution"'
-            )
-        if self.feedback.source == "recorded" and paths == [None] and self.tasks.source != "starter":
+        if self.feedback.source == "recorded" and paths == [None] and self.tasks.source not in ("starter", "house"):
             raise ValueError('feedback.path: needed where feedback.source is "recorded"')
         return self
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,8 @@ class Tasks:
     """Their refinements teach πθ*."""
     test: tuple[Task, ...]
     """Held out, for the evaluation."""
+    validation: tuple[Task, ...] = ()
+    """With several rounds: neither trained on nor in the evaluation; they tell when to stop."""
 
     @property
     def training(self) -> tuple[Task, ...]:
@@ -84,11 +87,28 @@ def prepare_tasks(config: RunConfig) -> Tasks:
     """The tasks of a run; raises as `load_source` and `load_splits`."""
     source = load_source(config)
     splits = load_splits(config, source)
-    return Tasks(
+    tasks = Tasks(
         everything={task.task_id: task for task in source},
         refine=tuple(splits["refine"]),
         train=tuple(splits["train"]),
         test=tuple(splits[config.evaluation.split]),
+    )
+    return tasks if config.rounds == 1 else _keep_apart(tasks, config)
+
+
+def _keep_apart(tasks: Tasks, config: RunConfig) -> Tasks:
+    """`tasks` with some of `train` as validation tasks; never one with recorded feedback, which is needed."""
+    from ilf.feedback import recorded
+
+    paths = {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}
+    annotated = {item.task_id for path in paths if path is not None for item in recorded.read(path)}
+    free = [task.task_id for task in tasks.train if task.task_id not in annotated]
+    count = min(config.tasks.validation, len(free) // 2)
+    chosen = set(random.Random(f"{config.seed} rounds").sample(free, count))
+    return replace(
+        tasks,
+        train=tuple(task for task in tasks.train if task.task_id not in chosen),
+        validation=tuple(task for task in tasks.train if task.task_id in chosen),
     )
 
 
@@ -104,9 +124,9 @@ def recorded_path(config: RunConfig, number: int) -> Path | None:
     elif paths is not None:
         path = paths
     elif config.feedback.source == "recorded":
-        from ilf.tasks import STARTER
+        from ilf.tasks import SUITES
 
-        return STARTER / "feedback.jsonl"
+        return SUITES[config.tasks.source] / "feedback.jsonl"
     else:
         return None
     if not Path(path).is_file():
@@ -138,6 +158,11 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
     taught += [config.finetune] if config.learner.name == "sft" else []
     require_training(taught, config.engine)
+    if config.evaluation.control:
+        say(
+            "one more fine-tuning and evaluation than the paper's: the model's own correct samples alone, to see "
+            "what feedback adds (evaluation.control = false leaves it out)"
+        )
 
 
 def open_manifest(

@@ -183,6 +183,8 @@ class Feedback(Record):
     """Number of bugs the text addresses."""
     model: str | None = None
     """Hash of the weights that wrote the incorrect program, where known."""
+    foreign: bool = False
+    """In a run: the incorrect program is not one of the model that is being taught."""
     warnings: tuple[str, ...] = ()
     """Checks that spoke up while it was written."""
     created: str | None = None

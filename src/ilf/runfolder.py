@@ -5,7 +5,7 @@ runs/NAME/
   annotations.db                 what people wrote (only with `feedback.source = "human"`)
   round-1/
     1-programs.jsonl  2-verdicts.jsonl  3-feedback.jsonl  4-refiner/
-    5-refinements.jsonl  6-examples.jsonl  7-model/  8-evaluation.json  8-evaluation/
+    5-refinements.jsonl  6-examples.jsonl  7-model/  7-control/  8-evaluation.json  8-evaluation/
   report.html
 """
 
@@ -73,6 +73,11 @@ class RoundFolder:
     def model(self) -> Path:
         """πθ*."""
         return self.path / "7-model"
+
+    @property
+    def control(self) -> Path:
+        """πθ fine-tuned on its own correct samples, where the run measures it."""
+        return self.path / "7-control"
 
     @property
     def evaluation(self) -> Path:

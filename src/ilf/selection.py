@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from ilf.errors import ConfigError, DataError
 from ilf.metrics import edit_distance
-from ilf.records import Refinement, Task
+from ilf.records import Program, Refinement, Task, Verdict
 
 
 def accepted(refinement: Refinement, task: Task, gate: str = "all") -> bool:
@@ -27,6 +27,43 @@ def accepted(refinement: Refinement, task: Task, gate: str = "all") -> bool:
         return verdict.passed
     shown = task.tests.index(task.shown) if task.shown in task.tests else 0
     return len(verdict.tests) > shown and verdict.tests[shown] is True
+
+
+def own_correct(
+    programs: Iterable[Program],
+    verdicts: Iterable[Verdict],
+    count: int,
+    *,
+    seed: int,
+    exclude: Collection[str],
+    per_task: int | None = None,
+) -> list[tuple[str, str]]:
+    """A model's own samples that pass (rejection sampling): one a task, then a second of each, and so on.
+
+    Args:
+        programs: its samples.
+        verdicts: one each, in the same order.
+        count: how many are wanted.
+        seed: of the choice.
+        exclude: ids of tasks that none is taken of.
+        per_task: at most so many of one task.
+
+    Returns:
+        (task id, program), sorted; fewer than `count` where there are not so many different ones.
+    """
+    passing: dict[str, list[str]] = {}
+    for program, verdict in zip(programs, verdicts, strict=True):
+        if verdict.passed and program.task_id not in exclude:
+            codes = passing.setdefault(program.task_id, [])
+            if program.code not in codes:
+                codes.append(program.code)
+    order = sorted(passing)
+    random.Random(f"{seed} self").shuffle(order)
+    for task_id in order:
+        random.Random(f"{seed} {task_id}").shuffle(passing[task_id])
+    most = max(map(len, passing.values()), default=0)
+    turns = range(most if per_task is None else min(most, per_task))
+    return sorted([(t, passing[t][turn]) for turn in turns for t in order if turn < len(passing[t])][:count])
 
 
 def normal_form(code: str) -> str:

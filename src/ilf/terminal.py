@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ilf.runfolder import Manifest, RunFolder
 
-NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF"}
+NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF", "own": "own correct samples alone"}
 
 
 def console() -> Console:
@@ -100,6 +100,33 @@ def print_results(folder: RunFolder) -> None:
             {**arms, f"πRefine, split {refined.split}": refined},
             [Comparison.model_validate(c) for c in raw["paired"]],
         )
+        console().print(pays(raw))
+
+
+def pays(raw: Mapping[str, Any]) -> str:
+    """Whether feedback paid, in one sentence.
+
+    Args:
+        raw: what `8-evaluation.json` holds.
+    """
+    gain = Comparison.model_validate(raw["paired"][0])
+    told = f"Feedback gained {_points(gain)} of {gain.metric} on {gain.tasks} held-out tasks"
+    if "control" not in raw:
+        return f"{told}; what own correct samples alone gain was not measured."
+    alone, over = (Comparison.model_validate(c) for c in raw["control"])
+    told += f", the model's own correct samples alone {_points(alone)}: "
+    if over.difference.low > 0:
+        return f"{told}feedback paid, {_points(over)} more than what is free."
+    if over.difference.high < 0:
+        return f"{told}feedback did not pay, what is free is better by {_points(over, -1)}."
+    return f"{told}no difference between the two that can be told from noise ({_points(over)})."
+
+
+def _points(c: Comparison, sign: int = 1) -> str:
+    """`+3.1 points [+1.0, +5.2]`."""
+    d = c.difference
+    low, high = sorted((sign * d.low, sign * d.high))
+    return f"{100 * sign * d.value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def print_profile(manifest: Manifest) -> None:

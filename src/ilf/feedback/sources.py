@@ -45,13 +45,17 @@ class Asked:
     @property
     def wanted(self) -> set[str]:
         """Ids of the tasks to say something about: by default those that πθ never solved."""
-        done = solved(self.programs, self.verdicts) if self.settings.only_unsolved else set()
-        return set(self.tasks) - done
+        return set(self.tasks) - (solved(self.programs, self.verdicts) if self.only_unsolved else set())
+
+    @property
+    def only_unsolved(self) -> bool:
+        """A later round asks only about what still fails."""
+        return self.settings.only_unsolved or self.round > 1
 
     @property
     def candidates(self) -> dict[str, list[tuple[Program, Verdict]]]:
         """The wrong program of each task that is easiest to fix, with its verdict."""
-        return candidates(self.programs, self.verdicts, only_unsolved=self.settings.only_unsolved)
+        return candidates(self.programs, self.verdicts, only_unsolved=self.only_unsolved)
 
 
 Source = Callable[[Asked, Place], list[Feedback]]
@@ -76,12 +80,16 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
     )  # fmt: skip
     for what, count in counts.items():
         say(f"    {what}: {count}")
+    ours = {program.model for program in asked.programs}
+    items = [item.model_copy(update={"foreign": item.model not in ours}) for item in items]
+    if foreign := sum(item.foreign for item in items):
+        say(f"    {foreign} items are on programs of another model")
     return items
 
 
 def from_execution(asked: Asked, place: Place) -> list[Feedback]:
     """What running the programs says."""
-    return execution.write(asked.programs, asked.verdicts, only_unsolved=asked.settings.only_unsolved)
+    return execution.write(asked.programs, asked.verdicts, only_unsolved=asked.only_unsolved)
 
 
 def from_model(asked: Asked, place: Place) -> list[Feedback]:

@@ -28,7 +28,7 @@ class Evaluate(Step[Path]):
     file = "8-evaluation.json"
 
     models: Mapping[str, Model]
-    """By name of the arm: `before`, `after`."""
+    """By name of the arm: `before`, `after`, and `own` for the control that needs no feedback."""
     tasks: tuple[Task, ...]
     evaluation: EvaluationConfig
     verify: VerifyConfig
@@ -37,6 +37,8 @@ class Evaluate(Step[Path]):
     """The tasks that πRefine worked on, by id."""
     refining: SamplingConfig
     max_sandbox_errors: float = 0.05
+    validation: tuple[Task, ...] = ()
+    """With several rounds: tasks that tell whether to go on; measured for `before` and `after`."""
     round: int = 1
     seed: int = 0
 
@@ -45,44 +47,42 @@ class Evaluate(Step[Path]):
         return {
             "models": {arm: model.identity() for arm, model in self.models.items()},
             "tasks": source_hash(self.tasks),
-            "evaluation": self.evaluation.model_dump(),
+            "evaluation": self.evaluation.model_dump(exclude={"control"}),
             "refinements": digest(self.refinements.path),
             "verify": self.verify.model_dump(exclude={"workers"}),
             "seed": self.seed,
+            **({"validation": source_hash(self.validation)} if self.validation else {}),
         }
 
     def cost(self) -> Cost:
         """n samples a task and model."""
-        return sampling_cost(len(self.models) * len(self.tasks), self.evaluation.sampling)
+        prompts = len(self.models) * len(self.tasks) + 2 * len(self.validation)
+        return sampling_cost(prompts, self.evaluation.sampling)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample and verify each model's programs, then compare."""
         assert job.do is not None, "an evaluation is made of steps"
         asked = self.evaluation
         counts = {"tasks": float(len(self.tasks)), "samples": 0.0, "tokens": 0.0}
-        results: dict[str, metrics.Evaluation] = {}
-        for arm, model in self.models.items():
-            programs, verdicts = attempts(
-                job.do, model, self.tasks, asked.sampling, self.verify, names=f"{arm}-",
-                max_sandbox_errors=self.max_sandbox_errors, round=self.round, seed=self.seed,
-            )  # fmt: skip
-            results[arm] = metrics.evaluate(
-                metrics.count(self.tasks, verdicts), split=asked.split, n=asked.sampling.n, ks=asked.k,
-                temperature=asked.sampling.temperature, seed=self.seed,
-            )  # fmt: skip
-            for what, count in sample_counts(programs).items():
-                counts[what] += count
-        pair = [results["before"]], [results["after"]]
-        comparisons = metrics.with_holm([metrics.compare(*pair, k=k) for k in asked.k])
+        results = self._measured(job.do, self.models, self.tasks, asked.split, counts)
         summary = {
             "arms": {arm: result.model_dump(mode="json") for arm, result in results.items()},
             "models": {
                 arm: {"source": _short(model.ref, job.out.parent.parent), "hash": model.hash}
                 for arm, model in self.models.items()
             },
-            "paired": [c.model_dump(mode="json") for c in comparisons],
+            "paired": _compared(results, [("before", "after")], asked.k),
             "refinement": self._refinement_rates().model_dump(mode="json"),
         }
+        if "own" in results:
+            summary["control"] = _compared(results, [("before", "own"), ("own", "after")], asked.k[:1])
+        if self.validation:
+            pair = {arm: self.models[arm] for arm in ("before", "after")}
+            found = self._measured(job.do, pair, self.validation, "validation", counts)
+            summary["validation"] = {
+                "arms": {arm: result.model_dump(mode="json") for arm, result in found.items()},
+                "paired": _compared(found, [("before", "after")], asked.k[:1]),
+            }
         write_text(job.out, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         after = self.models["after"]
         if after.has_weights:
@@ -90,6 +90,30 @@ class Evaluate(Step[Path]):
 
             write_card(Path(after.ref), evaluation=results)
         return counts
+
+    def _measured(
+        self,
+        do: Runner,
+        models: Mapping[str, Model],
+        tasks: Sequence[Task],
+        split: str,
+        counts: dict[str, float],
+    ) -> dict[str, metrics.Evaluation]:
+        """pass@k of each model on `tasks`; what was sampled is added to `counts`."""
+        asked, results = self.evaluation, {}
+        for arm, model in models.items():
+            programs, verdicts = attempts(
+                do, model, tasks, asked.sampling, self.verify,
+                names=f"{arm}-" if split == asked.split else f"{arm}-{split}-",
+                max_sandbox_errors=self.max_sandbox_errors, round=self.round, seed=self.seed,
+            )  # fmt: skip
+            results[arm] = metrics.evaluate(
+                metrics.count(tasks, verdicts), split=split, n=asked.sampling.n, ks=asked.k,
+                temperature=asked.sampling.temperature, seed=self.seed,
+            )  # fmt: skip
+            for what, count in sample_counts(programs).items():
+                counts[what] += count
+        return results
 
     def _refinement_rates(self) -> metrics.Evaluation:
         """πRefine's pass@k on the tasks it refined (the paper's Table 3)."""
@@ -156,6 +180,14 @@ def refuse_leaks(evaluated: Iterable[str], seen: Mapping[str, Iterable[str]]) ->
                 f"{len(both)} evaluation tasks were seen in {where} (the first: {both[0]}): "
                 "their scores would mean nothing. Keep the splits apart"
             )
+
+
+def _compared(
+    results: Mapping[str, metrics.Evaluation], pairs: Sequence[tuple[str, str]], ks: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Paired tests of (a, b) for each k, as JSON; corrected as one family."""
+    found = [metrics.compare([results[a]], [results[b]], k=k) for a, b in pairs for k in ks]
+    return [c.model_dump(mode="json") for c in metrics.with_holm(found)]
 
 
 def _short(ref: str, folder: Path) -> str:

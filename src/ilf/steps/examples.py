@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ilf import metrics
-from ilf.config import SelectionConfig
+from ilf.config import ExamplesConfig, SelectionConfig
 from ilf.errors import TrainingError, UserError
 from ilf.kinds import kind_of
 from ilf.policy import Model
 from ilf.prompts import Prompter
-from ilf.records import Example, Refinement, Rows, Task, read_jsonl, write_jsonl
+from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
 from ilf.runfolder import digest
 from ilf.runner import Job, Step
-from ilf.selection import select
+from ilf.selection import own_correct, select
 from ilf.steps.refiner import say_left_out
 
 
@@ -32,6 +32,9 @@ class Select(Step[list[Example]]):
     model: Model
     """πθ, which will learn them."""
     selection: SelectionConfig
+    mixture: ExamplesConfig = ExamplesConfig()  # noqa: RUF009 - frozen
+    own: tuple[Rows[Program], Rows[Verdict]] | None = None
+    """πθ's samples and their verdicts, for `mixture.own`."""
     seed: int = 0
 
     def inputs(self) -> Mapping[str, Any]:
@@ -42,6 +45,8 @@ class Select(Step[list[Example]]):
             "style": self.model.style,
             "model": self.model.hash if self.selection.strategy == "likeliest" else None,
             "seed": self.seed,
+            **({"mixture": self.mixture.model_dump(exclude={"replay"})} if self.mixture.own else {}),
+            **({"own": [digest(rows.path) for rows in self.own]} if self.mixture.own and self.own else {}),
         }
 
     def run(self, job: Job) -> dict[str, float]:
@@ -55,8 +60,18 @@ class Select(Step[list[Example]]):
             prompter, self.tasks, self.refinements, self.selection, seed=self.seed, scores=scores
         )
         say_left_out(left_out)
+        own: list[Example] = []
+        if self.mixture.own and self.own and examples:
+            count = own_count(len(examples), self.mixture.own)
+            refined = {str(example.task_id) for example in examples}
+            own = own_examples(
+                prompter, self.tasks, self.own, count, seed=self.seed, exclude=refined,
+                per_task=self.mixture.own_per_task,
+            )  # fmt: skip
+            examples = own if self.mixture.own == 1 else [*examples, *own]
         write_jsonl(job.out, examples)
-        return {"examples": len(examples), "tasks": len({e.task_id for e in examples})}
+        counts = {"examples": float(len(examples)), "tasks": float(len({e.task_id for e in examples}))}
+        return counts | ({"own": float(len(own))} if own else {})
 
     def result(self, out: Path) -> list[Example]:
         """The examples.
@@ -72,6 +87,27 @@ class Select(Step[list[Example]]):
                 "feedback may help"
             )
         return examples
+
+
+def own_count(refined: int, share: float) -> int:
+    """How many own samples make up `share` of the whole beside `refined` refinements; as many where it is all."""
+    return refined if share == 1 else round(refined * share / (1 - share))
+
+
+def own_examples(
+    prompter: Prompter,
+    tasks: Mapping[str, Task],
+    own: tuple[Iterable[Program], Iterable[Verdict]],
+    count: int,
+    *,
+    seed: int,
+    exclude: Collection[str],
+    per_task: int | None = None,
+) -> list[Example]:
+    """πθ's own samples that pass, as examples (`selection.own_correct`)."""
+    found = own_correct(*own, count, seed=seed, exclude=exclude, per_task=per_task)
+    rows: list[tuple[str, str, Mapping[str, object]]] = [(t, code, {"origin": "self"}) for t, code in found]
+    return program_examples(prompter, tasks, rows)[0]
 
 
 def program_examples(

@@ -34,6 +34,7 @@ class Gather(Step[list[Feedback]]):
             "writer": None if asked.writer is None else asked.writer.identity(),
             "verify": asked.verify.model_dump(exclude={"workers"}),
             "seed": asked.seed,
+            **({"round": asked.round} if asked.round > 1 else {}),
         }
 
     def run(self, job: Job) -> dict[str, float]:
@@ -44,7 +45,7 @@ class Gather(Step[list[Feedback]]):
             Waiting: people are not done yet.
         """
         asked = self.asked
-        if asked.settings.only_unsolved:
+        if asked.only_unsolved:
             say(f"    {len(asked.wanted)} of {len(asked.tasks)} tasks were never solved")
         items = source_of(asked.settings.source)(asked, job.place)
         if not items:

@@ -148,7 +148,9 @@ class StudyConfig(_Section):
     def for_seed(self, seed: int) -> RunConfig:
         """The run of one seed."""
         name = self.run.name if len(self.seeds) == 1 else f"{self.run.name}-seed-{seed}"
-        return self.run.model_copy(update={"seed": seed, "name": name, "rounds": 1})
+        # The study has arms for what the control tells.
+        measured = self.run.evaluation.model_copy(update={"control": False})
+        return self.run.model_copy(update={"seed": seed, "name": name, "rounds": 1, "evaluation": measured})
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:

