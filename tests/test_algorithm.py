@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 from toy import config, outputs, world
@@ -164,19 +165,138 @@ def test_an_edited_file_reruns_what_reads_it(tmp_path, fake_sandbox, capsys):
     assert len(read_jsonl(folder.round(1).refinements, Refinement)) == 4 * 2
 
 
-def test_rounds_start_from_the_model_before(tmp_path, fake_sandbox):
-    path = str(tmp_path / "feedback.jsonl")
-    folder = run(
-        world(tmp_path, rounds=2, feedback={"path": [path, path], "only_unsolved": False}), tmp_path / "run"
-    )
-    one, two = (json.loads(folder.round(n).evaluation.read_text()) for n in (1, 2))
+def two_rounds(tmp_path, **changes):
+    """A run whose first round hears of three of the five train tasks, and the second of all of them."""
+    settings = world(tmp_path)
+    path = tmp_path / "feedback.jsonl"
+    some = [i for i in read_jsonl(path, Feedback) if i.task_id not in ("toy/train_3", "toy/train_4")]
+    write_jsonl(tmp_path / "some.jsonl", some)
+    paths = [str(tmp_path / "some.jsonl"), str(path)]
+    settings = config(tmp_path, rounds=2, feedback={"path": paths, "only_unsolved": False}, **changes)
+    folder = run(settings, tmp_path / "run")
+    return folder, *(json.loads(folder.round(n).evaluation.read_text()) for n in (1, 2))
+
+
+def test_a_later_round_asks_about_what_still_fails_and_replays_the_rest(tmp_path, fake_sandbox):
+    folder, one, two = two_rounds(tmp_path)
     assert (
         two["models"]["before"]["hash"] == one["models"]["after"]["hash"] != one["models"]["before"]["hash"]
     )
     assert read_jsonl(folder.round(2).programs, Program)[0].round == 2
-    # Round 1 taught the train tasks by heart, so round 2 samples right programs for them.
+    # Round 1 taught three train tasks by heart, so round 2 samples right programs for them.
     solved = {v.task_id for v in read_jsonl(folder.round(2).verdicts, Verdict) if v.passed}
-    assert solved == {f"toy/train_{i}" for i in range(5)}
+    assert solved == {f"toy/train_{i}" for i in range(3)}
+    asked = {i.task_id for i in read_jsonl(folder.round(2).feedback, Feedback)}
+    assert asked == {"toy/train_3", "toy/train_4", *(f"toy/refine_{i}" for i in range(3))}
+    new = {e.task_id for e in read_jsonl(folder.round(2).examples, Example)}
+    assert new == {"toy/train_3", "toy/train_4"}
+    counts = folder.read_manifest().steps
+    assert counts["round-1/7-model"].counts["examples"] == 3
+    assert counts["round-2/7-model"].counts["examples"] == 5  # the first three are replayed
+
+
+def test_without_replay_a_round_learns_its_own_examples_only(tmp_path, fake_sandbox):
+    folder, *_ = two_rounds(tmp_path, examples={"replay": False})
+    assert folder.read_manifest().steps["round-2/7-model"].counts["examples"] == 2
+
+
+def test_a_round_can_start_from_the_first_model(tmp_path, fake_sandbox, monkeypatch):
+    began = []
+    real = scripted.learn
+    monkeypatch.setattr(scripted, "learn", lambda start, *rest: (began.append(start), real(start, *rest))[1])
+    two_rounds(tmp_path, rounds_from="first", evaluation__control=False)
+    # πRefine, πθ*; then πRefine from the newest model, and πθ* from the first again.
+    assert [Path(start).name for start in began] == [
+        "script.jsonl",
+        "script.jsonl",
+        "7-model",
+        "script.jsonl",
+    ]
+
+
+def test_rounds_end_where_nothing_fails_any_more(tmp_path, fake_sandbox, capsys):
+    path = str(tmp_path / "feedback.jsonl")
+    folder = run(world(tmp_path, rounds=3, feedback={"path": path, "only_unsolved": False}), tmp_path / "run")
+    assert not folder.round(2).evaluation.exists()
+    assert "nothing is left for round 2" in folder.read_manifest().stopped
+    assert "nothing is left for round 2" in capsys.readouterr().err
+
+
+def test_a_round_without_a_gain_on_the_validation_tasks_is_the_last(tmp_path, fake_sandbox, capsys):
+    settings = world(tmp_path)
+    path = tmp_path / "feedback.jsonl"
+    some = [i for i in read_jsonl(path, Feedback) if i.task_id not in ("toy/train_3", "toy/train_4")]
+    write_jsonl(path, some)
+    settings = config(tmp_path, rounds=3, feedback={"path": str(path), "only_unsolved": False})
+    folder = run(settings, tmp_path / "run")
+    # One of the two train tasks without feedback is kept apart: learning others by heart does not solve it.
+    kept = json.loads(folder.round(1).evaluation.read_text())["validation"]
+    [apart] = {task["task_id"] for task in kept["arms"]["after"]["tasks"]}
+    assert apart in ("toy/train_3", "toy/train_4")
+    assert apart not in {p.task_id for p in read_jsonl(folder.round(1).programs, Program)}
+    assert not folder.round(2).path.exists()
+    said = capsys.readouterr().err
+    assert "no gain that can be told from noise, so no further round" in said
+    assert "best: the model it started from" in said
+
+
+def test_feedback_on_programs_of_another_model_is_marked(tmp_path, fake_sandbox):
+    settings = world(tmp_path)
+    folder = run(settings, tmp_path / "one")
+    ours = read_jsonl(folder.round(1).programs, Program)[0]
+    path = tmp_path / "feedback.jsonl"
+    items = read_jsonl(path, Feedback)
+    code = next(i.code for i in items if i.task_id == ours.task_id)
+    of_other = [i.model_copy(update={"model": "f" * 64}) if i.task_id == ours.task_id else i for i in items]
+    write_jsonl(path, of_other)
+    marked = {
+        i.task_id: i.foreign for i in read_jsonl(run(settings, tmp_path / "two").round(1).feedback, Feedback)
+    }
+    sampled = {(p.task_id, p.code) for p in read_jsonl(folder.round(1).programs, Program)}
+    assert marked[ours.task_id] is ((ours.task_id, code) not in sampled)
+    assert set(marked.values()) <= {True, False}
+
+
+# --- the control ------------------------------------------------------------------------------------------
+
+
+def solving(tmp_path, solved=("toy/refine_2", "toy/train_4")):
+    """The toy's model, which already solves some tasks: these, and train_2, whose description is refine_2's."""
+    settings = world(tmp_path)
+    of = {task.task_id: task for task in toy_tasks()}
+    rows = [json.loads(line) for line in (tmp_path / "script.jsonl").read_text().splitlines()]
+    for row in rows:
+        for name in solved:
+            if of[name].description in row["contains"] and "return None" in row["completions"][0]:
+                body = of[name].reference.removeprefix(of[name].prefix)
+                row["completions"] = ["\n" + body]
+    (tmp_path / "script.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return settings
+
+
+def test_the_control_learns_own_correct_samples_and_stands_beside_the_gain(tmp_path, fake_sandbox, capsys):
+    folder = run(solving(tmp_path), tmp_path / "run")
+    found = json.loads(folder.round(1).evaluation.read_text())
+    assert list(found["arms"]) == ["before", "after", "own"]
+    assert len(found["control"]) == 2  # own against before, after against own
+    assert folder.round(1).control.is_dir()
+    # As many own samples as πθ* has examples.
+    counts = folder.read_manifest().steps
+    assert counts["round-1/7-control"].counts["examples"] == counts["round-1/7-model"].counts["examples"] == 3
+    out = capsys.readouterr().out
+    assert "own correct samples alone" in out and "Feedback gained" in out
+
+
+def test_own_samples_join_the_examples_as_a_share_of_the_whole(tmp_path, fake_sandbox):
+    solving(tmp_path)
+    folder = run(config(tmp_path, examples={"own": 0.4}, evaluation__control=False), tmp_path / "run")
+    found = read_jsonl(folder.round(1).examples, Example)
+    own = [e for e in found if e.origin == "self"]
+    refined = [e for e in found if e.origin == "refinement"]
+    # Three train tasks are not solved and get refined; two own samples are 40% of five.
+    assert {e.task_id for e in refined} == {"toy/train_0", "toy/train_1", "toy/train_3"}
+    assert len(own) == 2 and {e.task_id for e in own} < {"toy/refine_2", "toy/train_2", "toy/train_4"}
+    assert not {e.task_id for e in own} & {e.task_id for e in refined}
 
 
 # --- kills ------------------------------------------------------------------------------------------------

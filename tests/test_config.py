@@ -68,7 +68,6 @@ def test_the_papers_settings_are_the_defaults():
         ({"evaluation": {"sampling": {"n": 5}}}, "evaluation: k = 10 is larger than n = 5"),
         ({"evaluation": {"split": "train"}}, "evaluation.split: models are trained on split train"),
         ({"evaluation": {"k": [0]}}, "evaluation.k: each k must be at least 1"),
-        ({"rounds": 2}, "feedback.path: 2 rounds need as many recorded files, 1 given"),
         ({"tasks": {"source": "mbpp"}}, 'feedback.path: needed where feedback.source is "recorded"'),
         ({"tasks": {}}, "tasks.source: needed, but not given"),
         ({"name": "../up"}, "name: "),

@@ -19,11 +19,11 @@ CONFIG = """
 name = "shouting"
 model = "nobody"
 rounds = 2
-tasks = { source = "tasks.jsonl" }
+tasks = { source = "tasks.jsonl", validation = 0 }
 place = { name = "ilf_plugin.place:Counting" }
 engine = { name = "ilf_plugin.engine:open", options = { loud = false } }
 sampling = { n = 2 }
-feedback = { source = "ilf_plugin.source:gather", only_unsolved = false, options = { word = "capital letters" } }
+feedback = { source = "ilf_plugin.source:gather", only_unsolved = false, options = { items = 4 } }
 refiner = { method = "few-shot", shots = 0, sampling = { n = 2 } }
 learner = { name = "ilf_plugin.learner:learn" }
 evaluation = { k = [1, 2], sampling = { n = 2 } }
@@ -62,15 +62,17 @@ def test_two_rounds_with_nothing_of_our_own(project):
     folder = RunFolder(project / "runs/shouting")
     one, two = folder.round(1), folder.round(2)
     items = read_jsonl(one.feedback, Feedback)
-    assert len(items) == 6 and {item.author for item in items} == {"a rule"}
+    assert len(items) == 4 and {item.author for item in items} == {"a rule"}
     assert items[0].text == "'apple' is whispered. Use capital letters."
-    assert [e.completion for e in read_jsonl(one.examples, Example)] == [" BROOK\n", " ECHO\n", " HILL\n"]
+    assert [e.completion for e in read_jsonl(one.examples, Example)] == [" BROOK\n", " ECHO\n"]
+    assert [e.completion for e in read_jsonl(two.examples, Example)] == [" HILL\n"]
     # What was learnt in the first round is sampled in the second.
     said = {(p.task_id, p.index): p.code for p in read_jsonl(two.programs, Program)}
     assert (said["brook", 0], said["brook", 1]) == ("BROOK", "brook")
     models = json.loads(two.evaluation.read_text())["models"]
     assert models["before"]["hash"] == json.loads(one.evaluation.read_text())["models"]["after"]["hash"]
-    assert folder.read_manifest().steps["round-1/7-model"].counts == {"examples": 3, "feedback": 3}
+    assert folder.read_manifest().steps["round-1/7-model"].counts == {"examples": 2, "feedback": 2}
+    assert folder.read_manifest().steps["round-2/7-model"].counts == {"examples": 3, "feedback": 1}
     again = ilf(project, "run", "run.toml")
     assert again.returncode == 0 and again.stderr.count(": unchanged") == 16
 

@@ -5,8 +5,8 @@
 Samples every task (`ilf.sampling`), verifies (`ilf.sandbox`), and writes the solve rates of all tasks with
 the settings to a calibration file in the folder; the table of the splits is printed. Samples are kept in the
 folder and not drawn again, so the command can be called until all are there; `--again ID` draws a task anew
-after its prompt was changed. Without `--sample`, only verifies and counts. Tests that end in `# house: RULE` are
-left out for the count `function`: samples that do all but follow the rule.
+after its prompt was changed. Without `--sample`, only verifies and counts. Tests that end in
+`# house: RULE` are left out for the count `function`: samples that do all but follow the rule.
 """
 
 from __future__ import annotations

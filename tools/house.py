@@ -3,11 +3,11 @@
     python tools/house.py              # tools/house_tasks.txt becomes src/ilf/tasks/house/tasks.jsonl
     python tools/house.py --check      # only says whether the shipped file is what the table gives
 
-The suite is about rules of a house that neither description nor shown test gives away. A line of the table holds
-a function, its rules and inputs; the reference program is the function with the rules applied, and what a test
-expects is what the reference gives. Every rule test ends in `# house: RULE`, so that a verdict tells "right
-function, wrong rule" from the reverse. Refused: a rule test that the function without the rule passes, another
-test that it fails.
+The suite is about rules of a house that neither description nor shown test gives away. A line of the table
+holds a function, its rules and inputs; the reference program is the function with the rules applied, and what
+a test expects is what the reference gives. Every rule test ends in `# house: RULE`, so that a verdict tells
+"right function, wrong rule" from the reverse. Refused: a rule test that the function without the rule passes,
+another test that it fails.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ RULES = {
     "floor": Rule("a balance is never below 0", around="max(0, {})"),
     "kind": Rule(
         "an amount that is no whole number raises TypeError",
-        before='if not isinstance(amount, int):\n    raise TypeError("not a whole number")',
+        before="if not isinstance(amount, int):\n    raise TypeError",
     ),
     "code": Rule("a code is made upper-case first", before="code = code.upper()"),
     "period": Rule(
@@ -117,11 +117,13 @@ class Line:
 
     @property
     def head(self) -> str:
+        """The signature line."""
         parameters, result = self.signature.rsplit(" -> ", 1)
         return f"def {self.name.replace('-', '_')}({parameters}) -> {result}:\n"
 
     @property
     def helpers(self) -> str:
+        """The rules' helpers, which stand above it."""
         return "".join(RULES[rule].helper for rule in self.rules)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ilf import policy, rounds
 from ilf.config import RunConfig, dump_config
 from ilf.control import control
-from ilf.errors import DataError
+from ilf.errors import NothingLeft
 from ilf.feedback.sources import Asked
 from ilf.kinds.function import check_sandbox
 from ilf.places import place_of
@@ -51,11 +51,18 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         past = Past()
         for number in range(1, config.rounds + 1):
             say(f"round {number}: πθ = {theta.ref}")
-            inner = do.at(f"round-{number}")
-            theta, past = one_round(inner, theta, first, past, tasks, config, run_folder, number)
+            inner, why = do.at(f"round-{number}"), None
+            try:
+                theta, past = one_round(inner, theta, first, past, tasks, config, run_folder, number)
+            except NothingLeft as error:
+                if number == 1:
+                    raise
+                why = f"nothing is left for round {number}: {error}"
             # 5: the next round starts from πθ*, where this one was worth it.
-            if number < config.rounds and (why := rounds.reason_to_stop(run_folder.round(number))):
-                say(why)
+            if number < config.rounds and why is None:
+                why = rounds.reason_to_stop(run_folder.round(number))
+            if why is not None:
+                do.stop(why)
                 break
         if summary:
             from ilf.terminal import print_profile, print_results
@@ -68,7 +75,14 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
 
 
 def one_round(
-    do: Runner, theta: Model, first: Model, past: Past, tasks: Tasks, c: RunConfig, folder: RunFolder, number: int
+    do: Runner,
+    theta: Model,
+    first: Model,
+    past: Past,
+    tasks: Tasks,
+    c: RunConfig,
+    folder: RunFolder,
+    number: int,
 ) -> tuple[Model, Past]:
     """One pass of Algorithm 1 with πθ = `theta`; returns πθ*, and what the next round is given.
 
@@ -93,7 +107,7 @@ def one_round(
     teach = past.with_feedback(item for item in f if item.task_id in in_refine)
     follow = tuple(item for item in f if item.task_id not in in_refine)
     if not follow:
-        raise DataError("no feedback on tasks of split train: there is nothing to refine")
+        raise NothingLeft("no feedback on tasks of split train: there is nothing to refine")
 
     # 3: πRefine learns to follow feedback on the refine split, then refines the train split's programs:
     # x1 ~ πRefine(·|t, x0, f). The refinements with EVAL(x1, t) = 1 are kept.

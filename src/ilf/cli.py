@@ -37,7 +37,8 @@ config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of 
 app.add_typer(config_app, name="config")
 
 Source = Annotated[
-    str, typer.Option("--tasks", help="starter, house, mbpp, mbpp:PATH, humaneval, humaneval:PATH or PATH.jsonl.")
+    str,
+    typer.Option("--tasks", help="starter, house, mbpp[:PATH], humaneval[:PATH] or PATH.jsonl."),
 ]
 Overrides = Annotated[
     list[str],
@@ -161,7 +162,8 @@ def tasks_check(
     source: Annotated[str, typer.Argument(help="A task source.")],
     ids: Ids = None,
     feedback: Annotated[
-        Path | None, typer.Option(help="Also check feedback on these tasks (JSONL); starter and house have their own.")
+        Path | None,
+        typer.Option(help="Also check feedback on these tasks (JSONL); a shipped suite has its own."),
     ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     unsafe: Unsafe = False,

@@ -61,8 +61,8 @@ class TasksConfig(_Section):
     limit: int | None = Field(default=None, ge=1)
     """At most this many tasks a split, the first ones."""
     validation: int = Field(default=20, ge=0)
-    """With several rounds: so many tasks of `train` are kept apart to tell whether another round is worth it; at
-    most half of those without recorded feedback. 0: every round is done."""
+    """With several rounds: so many tasks of `train` are kept apart to tell whether another round is worth it;
+    at most half of those without recorded feedback, or a quarter of all. 0: every round is done."""
 
 
 class PromptsConfig(_Section):
@@ -243,7 +243,11 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _rounds_have_feedback(self) -> RunConfig:
         paths = self.feedback.path if isinstance(self.feedback.path, list) else [self.feedback.path]
-        if self.feedback.source == "recorded" and paths == [None] and self.tasks.source not in ("starter", "house"):
+        if (
+            self.feedback.source == "recorded"
+            and paths == [None]
+            and self.tasks.source not in ("starter", "house")
+        ):
             raise ValueError('feedback.path: needed where feedback.source is "recorded"')
         return self
 

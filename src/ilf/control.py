@@ -1,7 +1,7 @@
 """The control of a run: what the same fine-tuning gains on the model's own correct samples, without feedback.
 
-Rejection sampling costs nobody's time. Feedback pays only where πθ* is better than what it gives, so a run measures
-both unless `evaluation.control` is off.
+Rejection sampling costs nobody's time. Feedback pays only where πθ* is better than what it gives, so a run
+measures both unless `evaluation.control` is off.
 """
 
 from __future__ import annotations
@@ -46,5 +46,7 @@ def control(
         say("  no control: the model has no correct samples of its own on the other tasks")
         return {}
     what = "the control, on own correct samples"
-    learn = Learn(start, tuple(found), c.finetune, LearnerConfig(), seed=c.seed, what=what)
+    # Plain fine-tuning, whatever πθ* learns by; a model without weights is left to its own learner.
+    learner = LearnerConfig() if start.has_weights else c.learner
+    learn = Learn(start, tuple(found), c.finetune, learner, seed=c.seed, what=what)
     return {"own": do(learn, "7-control")}

@@ -63,6 +63,10 @@ class TrainingError(UserError):
     """Examples or settings that cannot be trained on (no trainable tokens, too long, memory …)."""
 
 
+class NothingLeft(DataError, TrainingError):
+    """A round has nothing to ask about, refine or learn; in a later round that is the end, not a mistake."""
+
+
 def missing(library: str, extra: str) -> MissingDependency:
     """The error for an optional `library` that the extra `extra` of this package brings."""
     return MissingDependency(f"{library} is not installed: pip install 'ilf[{extra}]'")

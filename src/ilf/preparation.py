@@ -103,7 +103,8 @@ def _keep_apart(tasks: Tasks, config: RunConfig) -> Tasks:
     paths = {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}
     annotated = {item.task_id for path in paths if path is not None for item in recorded.read(path)}
     free = [task.task_id for task in tasks.train if task.task_id not in annotated]
-    count = min(config.tasks.validation, len(free) // 2)
+    share = 2 if config.feedback.source == "recorded" else 4  # else each of them is one less to ask about
+    count = min(config.tasks.validation, len(free) // share)
     chosen = set(random.Random(f"{config.seed} rounds").sample(free, count))
     return replace(
         tasks,
@@ -160,8 +161,8 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     require_training(taught, config.engine)
     if config.evaluation.control:
         say(
-            "one more fine-tuning and evaluation than the paper's: the model's own correct samples alone, to see "
-            "what feedback adds (evaluation.control = false leaves it out)"
+            "one more fine-tuning and evaluation than the paper's: on the model's own correct samples alone, "
+            "to see what feedback adds (evaluation.control = false leaves it out)"
         )
 
 

@@ -1,7 +1,8 @@
 """Between rounds (Algorithm 1, line 5): what is carried on, when to stop, and which round was best.
 
-The paper does one round and leaves the rest open. Here a round learns from all feedback and examples so far, and
-whether the next one is worth its cost is decided on validation tasks, which no feedback, example or test holds.
+The paper does one round and leaves the rest open. Here a round learns from all feedback and examples so far,
+and whether the next one is worth its cost is decided on validation tasks, which are in no feedback, example
+or test.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Past:
 
 
 def reason_to_stop(files: RoundFolder) -> str | None:
-    """Why another round is not worth it; None where it is, or where there are no validation tasks to say so."""
+    """Why another round is not worth it; None where it is, or where no validation tasks can say so."""
     raw = json.loads(files.evaluation.read_text(encoding="utf-8")).get("validation")
     if raw is None:
         return None

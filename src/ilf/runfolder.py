@@ -124,6 +124,8 @@ class Manifest(BaseModel):
     steps: dict[str, StepState] = {}
     parts: dict[str, StepState] = {}
     """Steps that other steps are made of: the sampling and verifying of an evaluation."""
+    stopped: str | None = None
+    """Why fewer rounds were done than were asked for."""
     partial_seconds: dict[str, float] = {}
     """Seconds spent by interrupted attempts at steps that are not finished."""
 

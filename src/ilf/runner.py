@@ -123,6 +123,12 @@ class Runner:
             self._before()
             counts.update(step.run(Job(path, key, self.place, self.at(name, deeper=1))))
 
+    def stop(self, why: str) -> None:
+        """Note that no further round is done, and say why."""
+        say(why)
+        self.manifest.stopped = why
+        self.folder.write_manifest(self.manifest)
+
     def _place_of(self, step: Step[T], out: str | None) -> tuple[Path, str, str]:
         """A step's output, its label in the manifest, and its key."""
         file = Path(out or step.file)

@@ -143,7 +143,10 @@ def _read_run(path: Path, row: Summary) -> None:
 def _next_step(folder: RunFolder, manifest: Manifest, config: Mapping[str, Any]) -> str | None:
     """The first step that is not done, as `round-1/4-refiner`; None where all are."""
     rounds = config.get("rounds", 1)
-    for number in range(1, (rounds if isinstance(rounds, int) else 1) + 1):
+    wanted = rounds if isinstance(rounds, int) else 1
+    if manifest.stopped is not None:
+        wanted = sum(files.evaluation.is_file() for files in folder.rounds())
+    for number in range(1, wanted + 1):
         for output in _outputs(folder.round(number)):
             label = f"round-{number}/{output.stem}"
             if label not in manifest.steps or not output.exists():

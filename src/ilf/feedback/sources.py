@@ -80,10 +80,15 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
     )  # fmt: skip
     for what, count in counts.items():
         say(f"    {what}: {count}")
-    ours = {program.model for program in asked.programs}
-    items = [item.model_copy(update={"foreign": item.model not in ours}) for item in items]
+    ours, written = {p.model for p in asked.programs}, {(p.task_id, p.code) for p in asked.programs}
+    items = [
+        item.model_copy(
+            update={"foreign": item.model not in ours and (item.task_id, item.code) not in written}
+        )
+        for item in items
+    ]
     if foreign := sum(item.foreign for item in items):
-        say(f"    {foreign} items are on programs of another model")
+        say(f"    {foreign} items are on programs that this model did not write, as far as is known")
     return items
 
 

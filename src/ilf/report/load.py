@@ -14,7 +14,8 @@ from ilf.metrics import Comparison, Evaluation
 from ilf.records import Example, Feedback, Program, R, Refinement, Rows, Task, Verdict
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
-ARM_NAMES = {"before": "before (πθ)", "after": "after (πθ*)"}
+ARM_NAMES = {"before": "before (πθ)", "own": "own correct samples alone", "after": "after (πθ*)"}
+"""In the order of the report: what the run is about comes last."""
 
 
 @dataclass
@@ -127,12 +128,13 @@ def stages(rounds: Sequence[Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
     """
     found: dict[str, Evaluation] = {}
     for number, evaluations in enumerate(rounds, start=1):
-        for arm, evaluation in evaluations.items():
+        for arm in sorted(evaluations, key=lambda arm: [*ARM_NAMES, arm].index(arm)):
+            evaluation = evaluations[arm]
             if arm == "before" and found:
                 continue  # the same model as the round before's `after`
             label = ARM_NAMES.get(arm, arm)
-            if arm == "after" and len(rounds) > 1:
-                label = f"after round {number} (πθ*)"
+            if len(rounds) > 1 and arm != "before":
+                label = f"after round {number} (πθ*)" if arm == "after" else f"{label}, round {number}"
             found[label] = evaluation
     return found
 

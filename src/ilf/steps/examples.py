@@ -9,7 +9,7 @@ from typing import Any
 
 from ilf import metrics
 from ilf.config import ExamplesConfig, SelectionConfig
-from ilf.errors import TrainingError, UserError
+from ilf.errors import NothingLeft, UserError
 from ilf.kinds import kind_of
 from ilf.policy import Model
 from ilf.prompts import Prompter
@@ -77,11 +77,11 @@ class Select(Step[list[Example]]):
         """The examples.
 
         Raises:
-            TrainingError: there are none.
+            NothingLeft: there are none.
         """
         examples = read_jsonl(out, Example)
         if not examples:
-            raise TrainingError(
+            raise NothingLeft(
                 f"none of {len(self.refinements)} refinements passed their tests: there is nothing to "
                 f"fine-tune on. See {self.refinements.path}; more samples (refiner.sampling.n) or more "
                 "feedback may help"
@@ -90,7 +90,7 @@ class Select(Step[list[Example]]):
 
 
 def own_count(refined: int, share: float) -> int:
-    """How many own samples make up `share` of the whole beside `refined` refinements; as many where it is all."""
+    """How many own samples make up `share` of the whole beside `refined` refinements; at 1 as many."""
     return refined if share == 1 else round(refined * share / (1 - share))
 
 

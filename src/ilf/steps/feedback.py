@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf.errors import DataError
+from ilf.errors import DataError, NothingLeft
 from ilf.feedback.sources import Asked, source_of
 from ilf.progress import say
 from ilf.records import Feedback, read_jsonl, write_jsonl
@@ -41,7 +41,7 @@ class Gather(Step[list[Feedback]]):
         """Ask the source.
 
         Raises:
-            DataError: it has nothing to say.
+            NothingLeft: it has nothing to say.
             Waiting: people are not done yet.
         """
         asked = self.asked
@@ -49,7 +49,7 @@ class Gather(Step[list[Feedback]]):
             say(f"    {len(asked.wanted)} of {len(asked.tasks)} tasks were never solved")
         items = source_of(asked.settings.source)(asked, job.place)
         if not items:
-            raise DataError(
+            raise NothingLeft(
                 "no feedback for the tasks of splits refine and train "
                 f"(source: {asked.settings.source}): nothing to learn from"
             )

@@ -92,7 +92,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
 
 def _check_sources(settings: StudyConfig) -> dict[str, str]:
     """Read every task source before hours are spent on the first of them; the others' names and hashes."""
-    from ilf.tasks import load_tasks, select, source_hash
+    from ilf.tasks import load_named, select, source_hash
 
     tasks = load_source(settings.run)
     splits = load_splits(settings.run, tasks)
@@ -101,7 +101,7 @@ def _check_sources(settings: StudyConfig) -> dict[str, str]:
     taught = [task.task_id for name in ("refine", "train") for task in splits[name]]
     hashes = {}
     for source in settings.also:
-        elsewhere = load_tasks(source)
+        elsewhere = load_named(source)
         where = f"the refine and train splits, which {source} (also) shares"
         refuse_leaks([task.task_id for task in elsewhere], {where: taught})
         hashes[source] = source_hash(elsewhere)

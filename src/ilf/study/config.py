@@ -86,7 +86,7 @@ class StudyConfig(_Section):
     sizes: tuple[int, ...] = ()
     """Numbers of feedback items for the size curve; empty means a quarter, a half and all."""
     also: tuple[str, ...] = ()
-    """Other task sources on which every arm is evaluated."""
+    """Other task sources on which every arm is evaluated, `SOURCE` or `SOURCE@IDS`."""
     also_n: int = Field(default=10, ge=1)
     """Samples a task there."""
     validation: ValidationConfig = ValidationConfig()

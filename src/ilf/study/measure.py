@@ -183,9 +183,9 @@ def _temperatures(lab: Lab, model: Model, result: SeedResult) -> None:
 
 def _elsewhere(lab: Lab, model: Model, source: str, rows: Sequence[Example]) -> Evaluation:
     """Pass rates on another task source."""
-    from ilf.tasks import load_tasks
+    from ilf.tasks import load_named
 
-    tasks = load_tasks(source)
+    tasks = load_named(source)
     used = [e.task_id for e in rows if e.task_id is not None]
     refuse_leaks([task.task_id for task in tasks], {"training": used})
     sampling = lab.config.evaluation.sampling.model_copy(update={"n": lab.study.also_n})

