@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs the whole loop on the starter tasks, `make test` runs the tests.
+# Two commands: `make demo` runs the whole loop on the house tasks, `make test` runs the tests.
 # Both install what they need first: Debian packages, a virtual environment, the embedded model.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 .PHONY: demo test lint browser bundle clean help
 
 help:
-	@echo "make demo   install what is needed, run the whole loop on the starter tasks (runs/demo), compare (studies/demo)"
+	@echo "make demo   install what is needed, run the whole loop on the house tasks (runs/demo)"
 	@echo "make test   install what is needed, run the tests"
 	@echo "make lint   ruff and mypy"
 	@echo "make clean  remove the virtual environment and build outputs (runs/ stays)"
@@ -18,7 +18,6 @@ help:
 demo: $(VENV)/.models
 	$(BIN)/ilf doctor --brief
 	$(BIN)/ilf run configs/demo.toml
-	$(BIN)/ilf study configs/study-demo.toml
 
 test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest

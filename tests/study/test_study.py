@@ -376,7 +376,7 @@ def test_validation_ids_that_were_seen_are_refused(world):
 
 
 @pytest.mark.parametrize(
-    "name", ["study-starter", "study-starter-seeds", "study-mbpp", "study-paper", "study-demo"]
+    "name", ["study-starter", "study-starter-seeds", "study-mbpp", "study-paper", "study-demo", "study-house"]
 )
 def test_shipped_studies_load(name):
     settings = load_study(starter_path().parent / f"{name}.toml")
