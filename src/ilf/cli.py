@@ -58,6 +58,14 @@ Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
 ]
+IsolationOption = Annotated[
+    Literal["auto", "separate", "shared"],
+    typer.Option(
+        "--isolation",
+        help="Where tests run, for tasks that do not say it: outside the program's process (separate), "
+        "inside it (shared: a hostile program can cheat), or shared if the reference passes only so (auto).",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -164,6 +172,7 @@ def tasks_check(
         Path | None, typer.Option(help="Also check feedback on these tasks (JSONL); starter has its own.")
     ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
@@ -172,7 +181,9 @@ def tasks_check(
     """
     from ilf.tasks.command import check
 
-    raise typer.Exit(check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, unsafe=unsafe))
+    raise typer.Exit(
+        check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe)
+    )
 
 
 @tasks_app.command("audit")
@@ -233,6 +244,7 @@ def verify(
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
@@ -243,7 +255,10 @@ def verify(
     """
     from ilf.sandbox.command import verify as command
 
-    command(tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe)
+    command(
+        tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe,
+        isolation=isolation,
+    )  # fmt: skip
 
 
 @app.command()
@@ -270,6 +285,7 @@ def refine(
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
@@ -283,7 +299,7 @@ def refine(
     standalone.refine(
         model, tasks, feedback, out, ids=ids, engine=_engine(engine, options), style=style,
         settings=_sampling(n, temperature, top_p, max_tokens),
-        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe), seed=seed,
+        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe, isolation=isolation), seed=seed,
         shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
     )  # fmt: skip
 

@@ -85,8 +85,9 @@ class Task(Record):
     """A whole program that passes."""
     split: str | None = None
     tags: Texts = ()
-    isolation: Literal["separate", "shared"] = "separate"
-    """`shared`: the tests must run inside the program's own process (weaker; recorded in the verdict)."""
+    isolation: Literal["auto", "separate", "shared"] = "auto"
+    """Where the tests run: outside the program's process (`separate`), inside it (`shared`: weaker, recorded
+    in the verdict), or `shared` only where the reference passes only so (`auto`)."""
     kind: str = "function"
     """What sort of answer is asked for: a name or import path of `ilf.kinds`."""
 
@@ -153,7 +154,7 @@ class Verdict(Record):
     """CPU time."""
     isolation: Literal["bubblewrap", "unsafe"] = "bubblewrap"
     shared: bool = False
-    """The tests ran inside the program's process (`Task.isolation`)."""
+    """The tests ran inside the program's process (`Task.isolation`), where a hostile one is able to cheat."""
     detail: str = ""
     """All of the above as a text for a person or a refinement model."""
 

@@ -174,11 +174,10 @@ def _program_row(row: dict[str, object]) -> dict[str, object]:
 
 
 def _verify(tasks: dict[str, Task], rows: Sequence[Program], settings: VerifyConfig) -> list[Verdict]:
-    from ilf.sandbox import Verifier
+    from ilf.kinds.function import verifier_of
 
     found = []
-    verifier = Verifier(tasks, limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe)
-    with verifier, progress("verifying", len(rows)) as bar:
+    with verifier_of(settings, tasks) as verifier, progress("verifying", len(rows)) as bar:
         for verdict in verifier.verify(rows):
             found.append(verdict)
             bar.advance(1)
@@ -250,10 +249,10 @@ def _export(store: Store, path: Path, format: Format) -> None:
 def make_checker(settings: VerifyConfig) -> Checker:
     """The sandbox for a server; where there is none, pages say so and nothing runs."""
     from ilf.annotate.checker import Checker
-    from ilf.sandbox import Verifier
+    from ilf.kinds.function import verifier_of
 
     try:
-        verifier = Verifier(limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe)
+        verifier = verifier_of(settings)
     except SandboxUnavailable as error:
         say(f"tests cannot run on the pages: {error}")
         return Checker(None, str(error))

@@ -17,7 +17,7 @@ from ilf.runfolder import digest, write_text
 from ilf.runner import Cost, Job, Runner, Step
 from ilf.steps.programs import Sample
 from ilf.steps.sampling import sample_counts, sampling_cost
-from ilf.steps.verdicts import Verify
+from ilf.steps.verdicts import SHARED, Verify
 from ilf.tasks import source_hash
 
 
@@ -61,6 +61,7 @@ class Evaluate(Step[Path]):
         asked = self.evaluation
         counts = {"tasks": float(len(self.tasks)), "samples": 0.0, "tokens": 0.0}
         results: dict[str, metrics.Evaluation] = {}
+        shared = 0
         for arm, model in self.models.items():
             programs, verdicts = attempts(
                 job.do, model, self.tasks, asked.sampling, self.verify, names=f"{arm}-",
@@ -70,6 +71,7 @@ class Evaluate(Step[Path]):
                 metrics.count(self.tasks, verdicts), split=asked.split, n=asked.sampling.n, ks=asked.k,
                 temperature=asked.sampling.temperature, seed=self.seed,
             )  # fmt: skip
+            shared += sum(verdict.shared for verdict in verdicts)
             for what, count in sample_counts(programs).items():
                 counts[what] += count
         pair = [results["before"]], [results["after"]]
@@ -89,7 +91,7 @@ class Evaluate(Step[Path]):
             from ilf.training import write_card
 
             write_card(Path(after.ref), evaluation=results)
-        return counts
+        return {**counts, SHARED: shared} if shared else counts
 
     def _refinement_rates(self) -> metrics.Evaluation:
         """πRefine's pass@k on the tasks it refined (the paper's Table 3)."""

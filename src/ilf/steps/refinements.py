@@ -26,6 +26,7 @@ from ilf.steps.sampling import (
     sampling_cost,
     seed_of,
 )
+from ilf.steps.verdicts import shared_counts
 from ilf.tasks import source_hash
 
 
@@ -105,7 +106,8 @@ class Refine(Step[Rows[Refinement]]):
         growing.finish()
         found = self.result(job.out)
         passed = sum(r.verdict is not None and r.verdict.passed for r in found)
-        return {**sample_counts(found), "passed": passed}
+        shared = shared_counts(r.verdict for r in found if r.verdict is not None)
+        return {**sample_counts(found), "passed": passed, **shared}
 
     def _prompt(self, writer: Writer, item: Feedback) -> Prompt:
         text = item.text if self.use_feedback else None

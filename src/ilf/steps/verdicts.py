@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from ilf.config import VerifyConfig
 from ilf.errors import DataError
-from ilf.progress import progress
+from ilf.progress import progress, say
 from ilf.records import Program, Rows, Task, Verdict
 from ilf.runfolder import Growing, digest
 from ilf.runner import Cost, Job, Step
@@ -20,6 +20,10 @@ from ilf.tasks import source_hash
 
 ROWS = 64
 """Verdicts between two writes."""
+NAMED = 8
+"""Tasks with shared isolation that a line names."""
+SHARED = "with isolation shared"
+"""What the manifest calls the number of verdicts whose tests ran inside the program's process."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,22 @@ class Verify(Step[Rows[Verdict]]):
                     growing.append(batch)
         refuse_failures(Rows(growing.part, Verdict), self.max_sandbox_errors)
         growing.finish()
-        return dict(Counter(verdict.status for verdict in self.result(job.out)))
+        found = self.result(job.out)
+        return {**Counter(verdict.status for verdict in found), **shared_counts(found)}
 
     def result(self, out: Path) -> Rows[Verdict]:
         """The verdicts."""
         return Rows(out, Verdict)
+
+
+def shared_counts(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """How many verdicts have shared isolation, for the manifest; nothing where none has.
+
+    It is also said, with the tasks: such a verdict is the program's own word.
+    """
+    shared = Counter(verdict.task_id for verdict in verdicts if verdict.shared)
+    if not shared:
+        return {}
+    named = ", ".join(list(shared)[:NAMED]) + (" …" if len(shared) > NAMED else "")
+    say(f"    {shared.total()} verdicts {SHARED}, where a hostile program is able to cheat; tasks: {named}")
+    return {SHARED: shared.total()}
