@@ -361,5 +361,8 @@ def _advice() -> str:
     if _setting("/proc/sys/user/max_user_namespaces") == "0":
         return "Allow user namespaces: sudo sysctl user.max_user_namespaces=15000."
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return "In a container: start it with --security-opt seccomp=unconfined --cap-add SYS_ADMIN."
+        return (
+            "In a container: start it with --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined (docs/docker.md)."
+        )
     return "User namespaces must be allowed for this user."
