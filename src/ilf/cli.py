@@ -323,6 +323,10 @@ def finetune(
         Path | None, typer.Option(help="A TOML file of settings, or a run's (its [finetune] counts).")
     ] = None,
     overrides: Overrides = [],  # noqa: B006
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the Python code that comes with the model, if any."),
+    ] = False,
 ) -> None:
     """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
 
@@ -343,9 +347,13 @@ def finetune(
         standalone.examples(
             model, tasks, examples, style=style, feedback=feedback, refinements=refinements, ids=ids,
             selection=checked(SelectionConfig, {"strategy": strategy}, "--strategy"), seed=0,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
         card = {"Tasks": tasks, "Prompt style": style}
-    command(model, examples, out, config=config, overrides=overrides, card=card)
+    command(
+        model, examples, out, config=config, overrides=overrides, card=card,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
 
 
 @app.command()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import MissingDependency, ModelError, first_line, missing
-from ilf.pretrained import load, quiet, trust
+from ilf.pretrained import load, quiet, trust, trusted
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +213,22 @@ def bos_text(folder: Path) -> str:
     full = tokenizer("a").input_ids
     start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
     return str(tokenizer.decode(full[:start]))
+
+
+def empty_model(folder: Path) -> Any:
+    """A model of a folder's shape, its weights taking no memory.
+
+    Raises:
+        ModelError: the config cannot be read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    settings = load_config(folder)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            settings, trust_remote_code=trusted(adapter_base(folder) or folder)
+        )
 
 
 def load_config(folder: Path) -> Any:

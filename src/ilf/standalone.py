@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics, policy
+from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
@@ -103,6 +103,7 @@ def examples(
     ids: str | None,
     selection: SelectionConfig,
     seed: int,
+    trust_remote_code: bool = False,
 ) -> list[Example]:
     """Make the rows that a model is fine-tuned on: πRefine's from feedback, or πθ*'s from refinements.
 
@@ -110,6 +111,7 @@ def examples(
         UserError: not exactly one of the two is given, or nothing comes of it.
     """
     tasks = by_id(load_tasks(source, ids=ids))
+    models.resolve(model, trust_remote_code)  # trust lasts for the process
     prompter = policy.make_prompter(model, "torch", style)
     if (feedback is None) == (refinements is None):
         raise UserError("give one of --examples, --feedback (trains πRefine) and --refinements (trains πθ*)")
