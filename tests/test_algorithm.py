@@ -452,6 +452,26 @@ def test_programs_of_other_weights_are_refused(tmp_path, fake_sandbox):
         run(settings, tmp_path / "run")
 
 
+def test_programs_are_read_once_for_the_key_of_their_verdicts(tmp_path, monkeypatch):
+    from ilf.config import VerifyConfig
+    from ilf.records import Rows
+
+    of = toy_tasks()[:3]
+    path = tmp_path / "programs.jsonl"
+    write_jsonl(path, [Program(task_id=task.task_id, code="x = 1\n") for task in of for _ in range(2)])
+    step = verdicts.Verify(Rows(path, Program), {task.task_id: task for task in toy_tasks()}, VerifyConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "__iter__", lambda rows: pytest.fail("read again"))
+        key = step.inputs()
+    assert key["tasks"] == verdicts.source_hash(sorted(of, key=lambda task: task.task_id))
+    # Lines that a person edited are read as ever: an empty one passed over, a broken one named.
+    path.write_text(path.read_text() + "\n")
+    assert step.inputs()["tasks"] == key["tasks"]
+    path.write_text(path.read_text() + '{"task_id": "toy/refine_0"}\n{"code": 3}\n')
+    with pytest.raises(DataError, match=r"programs\.jsonl, line 8: code: Field required"):
+        step.inputs()
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path, fake_sandbox):
     run(world(tmp_path), tmp_path / "run")
     with pytest.raises(RunFolderError, match="belongs to a run with name = 'toy', not 'other'"):

@@ -190,14 +190,12 @@ def _passing(path: Path, tasks: Mapping[str, Task], gate: str) -> Iterator[Refin
 
 def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
     """Verdicts from `ilf verify`'s output, or from a run folder's file."""
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         task_id, status = str(row.get("task_id", "")), row.get("status")
         if status is None:
-            raise DataError(
-                f"{path}, line {number}: status: Field required (is this an output of `ilf verify`?)"
-            )
+            raise DataError(f"{path}, {place}: status: Field required (is this an output of `ilf verify`?)")
         if task_id not in ids:
-            raise DataError(f"{path}, line {number}: task_id: {task_id!r} is not among the chosen tasks")
+            raise DataError(f"{path}, {place}: task_id: {task_id!r} is not among the chosen tasks")
         fields: dict[str, Any] = {
             "task_id": task_id,
             "program_id": row.get("program_id", ""),
@@ -208,7 +206,7 @@ def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
         try:
             yield Verdict.model_validate(fields)
         except ValueError:
-            raise DataError(f"{path}, line {number}: status: {status!r} is not a verdict's status") from None
+            raise DataError(f"{path}, {place}: status: {status!r} is not a verdict's status") from None
 
 
 def _ids_in(path: Path) -> list[str]:

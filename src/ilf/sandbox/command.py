@@ -156,17 +156,17 @@ def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
     """
     digest = hashlib.sha256()
     total = 0
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         for field in ("task_id", "code"):
             if field not in row:
-                raise DataError(f"{path}, line {number}: {field}: missing")
+                raise DataError(f"{path}, {place}: {field}: missing")
         name, code = row["task_id"], row["code"]
         if not isinstance(code, str):
-            raise DataError(f"{path}, line {number}: code: text was expected, not {type(code).__name__}")
+            raise DataError(f"{path}, {place}: code: text was expected, not {type(code).__name__}")
         if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-            raise DataError(f"{path}, line {number}: task_id: {name!r} is not an id")
+            raise DataError(f"{path}, {place}: task_id: {name!r} is not an id")
         if str(name) not in tasks:
-            raise DataError(f"{path}, line {number}: task_id: {name!r} is not among the {len(tasks)} tasks")
+            raise DataError(f"{path}, {place}: task_id: {name!r} is not among the {len(tasks)} tasks")
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
         total += 1
     return digest.hexdigest(), total
