@@ -106,8 +106,9 @@ def run(
     settings = load_config(config, overrides)
     folder = out or Path("runs") / settings.name
     if dry_run:
-        from ilf.dryrun import dry
+        from ilf.dryrun import dry, print_expected
 
+        print_expected(settings, folder)
         settings, folder = dry(settings, out)
     run_folder = algorithm.run(settings, folder)
     from ilf.report.command import is_current, write_report

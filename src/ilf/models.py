@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import MissingDependency, ModelError, first_line, missing
-from ilf.pretrained import load, quiet, trust, trusted
+from ilf.pretrained import load, quiet, trust
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,23 @@ def resolve(model: str, trust_remote_code: bool = False) -> ModelFolder:
         trust(adapter_base(folder) or folder)
         trust(folder)
     return ModelFolder(folder.resolve(), weights_hash(folder), model)
+
+
+def at_hand(model: str) -> Path | None:
+    """The folder with a model's weights where nothing has to be downloaded or converted for it, else None."""
+    folder = Path(model).expanduser()
+    try:
+        if model.startswith("package:"):
+            folder = _gguf_of_package(model.removeprefix("package:"))
+        if folder.suffix == ".gguf":
+            folder = _converted(folder, _file_hash(folder))
+        elif not folder.is_dir() and _HUB_ID.fullmatch(model):
+            import huggingface_hub as hub
+
+            folder = Path(hub.snapshot_download(model, local_files_only=True))
+    except Exception:  # not here, in the words of whoever was asked
+        return None
+    return (adapter_base(folder) or folder) if folder.is_dir() else None
 
 
 def weights_hash(folder: Path) -> str:
@@ -215,22 +232,6 @@ def bos_text(folder: Path) -> str:
     return str(tokenizer.decode(full[:start]))
 
 
-def empty_model(folder: Path) -> Any:
-    """A model of a folder's shape, its weights taking no memory.
-
-    Raises:
-        ModelError: the config cannot be read.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    settings = load_config(folder)
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            settings, trust_remote_code=trusted(adapter_base(folder) or folder)
-        )
-
-
 def load_config(folder: Path) -> Any:
     """transformers' config of a model folder (of an adapter: its base's).
 
@@ -351,7 +352,7 @@ def _from_gguf(file: Path, source: str) -> Path:
     if not file.is_file():
         raise ModelError(f"model {source!r}: no such file")
     digest = _file_hash(file)
-    folder = cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
+    folder = _converted(file, digest)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -369,6 +370,10 @@ def _from_gguf(file: Path, source: str) -> Path:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _converted(file: Path, digest: str) -> Path:
+    return cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
 
 
 def _merge(model: Any, adapter: Path) -> Any:

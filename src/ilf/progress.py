@@ -46,7 +46,7 @@ class _Plain:
             text += f", {self._shared:,} with isolation shared"
         if self._done > self._first and self._done < self._total:
             left = elapsed / (self._done - self._first) * (self._total - self._done)
-            text += f", about {_time(left)} left"
+            text += f", about {duration(left)} left"
         return text
 
 
@@ -79,7 +79,8 @@ class _Bar:
         self.bar.update(self._task, advance=done, notes=", ".join(notes))
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 20 s`, `45 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

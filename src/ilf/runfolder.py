@@ -26,6 +26,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ilf.costs import size
 from ilf.errors import DataError, RunFolderError
 from ilf.records import Record, describe
 
@@ -376,13 +377,9 @@ def require_disk(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(
-            f"{folder}: {what} needs {_size(needed)} of disk, {_size(free)} are free: "
+            f"{folder}: {what} needs {size(needed)} of disk, {size(free)} are free: "
             "make room, or choose another folder with --out"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def available_memory() -> int | None:

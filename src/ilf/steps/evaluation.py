@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics
+from ilf import costs, metrics
 from ilf.config import EvaluationConfig, SamplingConfig, VerifyConfig
+from ilf.costs import Cost
 from ilf.errors import LeakError
 from ilf.policy import Model
 from ilf.records import Program, Refinement, Rows, Task, Verdict
 from ilf.runfolder import digest, write_text
-from ilf.runner import Cost, Job, Runner, Step
+from ilf.runner import Job, Runner, Step
 from ilf.steps.programs import Sample
-from ilf.steps.sampling import sample_counts, sampling_cost
+from ilf.steps.sampling import sample_counts
 from ilf.steps.verdicts import SHARED, Verify
 from ilf.tasks import source_hash
 
@@ -52,8 +53,11 @@ class Evaluate(Step[Path]):
         }
 
     def cost(self) -> Cost:
-        """n samples a task and model."""
-        return sampling_cost(len(self.models) * len(self.tasks), self.evaluation.sampling)
+        """n samples a task and model, each with a verdict."""
+        programs = len(self.models) * len(self.tasks)
+        folder = next(iter(self.models.values())).folder
+        sampled = costs.sampling(programs, self.evaluation.sampling, folder)
+        return sampled + Cost(disk=costs.VERDICT_BYTES * sampled.samples)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample and verify each model's programs, then compare."""

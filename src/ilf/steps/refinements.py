@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics
+from ilf import costs, metrics
 from ilf.config import SamplingConfig, VerifyConfig
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.policy import Writer
 from ilf.progress import Progress, progress
 from ilf.prompts import Prompt
 from ilf.records import Feedback, Program, Refinement, Rows, Task
 from ilf.runfolder import Growing
-from ilf.runner import Cost, Job, Step
+from ilf.runner import Job, Step
 from ilf.steps.refiner import Refiner
 from ilf.steps.sampling import (
     batched,
@@ -23,7 +24,6 @@ from ilf.steps.sampling import (
     require_room,
     sample_counts,
     samples_of,
-    sampling_cost,
     seed_of,
 )
 from ilf.steps.verdicts import shared_counts
@@ -76,8 +76,8 @@ class Refine(Step[Rows[Refinement]]):
         }
 
     def cost(self) -> Cost:
-        """n samples an item."""
-        return sampling_cost(len(self.feedback), self.sampling)
+        """n samples an item, each with a verdict."""
+        return costs.sampling(len(self.feedback), self.sampling, self.refiner.model.folder)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample and verify, batch by batch.

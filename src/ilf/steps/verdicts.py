@@ -11,12 +11,14 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
+from ilf import costs
 from ilf.config import VerifyConfig
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.progress import progress, say
 from ilf.records import Program, Rows, Task, Verdict
 from ilf.runfolder import Growing, digest
-from ilf.runner import Cost, Job, Step
+from ilf.runner import Job, Step
 from ilf.steps.sampling import batched, refuse_failures
 from ilf.tasks import source_hash
 
@@ -60,7 +62,8 @@ class Verify(Step[Rows[Verdict]]):
 
     def cost(self) -> Cost:
         """A row a program."""
-        return Cost(disk=1000 * len(self.programs))
+        with self.programs.path.open("rb") as rows:
+            return costs.verifying(sum(1 for _ in rows))
 
     def run(self, job: Job) -> dict[str, float]:
         """Verify, and write every few verdicts.

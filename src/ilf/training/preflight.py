@@ -122,12 +122,18 @@ def estimate(model: str | Path, examples: Sequence[Example], config: FinetuneCon
 def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path) -> Estimate:
     """`estimate` for a model folder and examples of at most `longest` tokens."""
     import torch
+    from transformers import AutoModelForCausalLM
 
-    from ilf.models import empty_model
+    from ilf.models import adapter_base, load_config
+    from ilf.pretrained import trusted
     from ilf.training.loss import CHUNK, GPU_CHUNK
 
-    empty = empty_model(folder)
-    text = empty.config.get_text_config()
+    settings = load_config(folder)
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            settings, trust_remote_code=trusted(adapter_base(folder) or folder)
+        )
+    text = settings.get_text_config()
     total = sum(parameter.numel() for parameter in empty.parameters())
     trained = total if config.method == "full" else _lora_parameters(empty, config)
     hidden, vocabulary, layers = text.hidden_size, text.vocab_size, text.num_hidden_layers
