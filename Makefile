@@ -7,12 +7,13 @@ TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 
-.PHONY: demo test lint browser bundle clean help
+.PHONY: demo test lint browser bundle images clean help
 
 help:
 	@echo "make demo   install what is needed, run the whole loop on the house tasks (runs/demo)"
 	@echo "make test   install what is needed, run the tests"
 	@echo "make lint   ruff and mypy"
+	@echo "make images build the container images, for the CPU and for CUDA"
 	@echo "make clean  remove the virtual environment and build outputs (runs/ stays)"
 
 demo: $(VENV)/.models
@@ -50,6 +51,11 @@ $(VENV)/.dev: $(VENV)/.models requirements/test.txt
 # The browser tests' Chromium and the annotation page's editor; without Node the page has a plain text area.
 browser: $(VENV)/.dev
 	@bash tools/browser_setup.sh
+
+# Needs a builder (docker or podman); see docs/docker.md.
+images:
+	docker build --tag ilf .
+	docker build --tag ilf:cuda --file Dockerfile.cuda .
 
 clean:
 	rm -rf $(VENV) build dist node_modules src/ilf/annotate/static/bundle

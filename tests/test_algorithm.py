@@ -106,6 +106,35 @@ def test_the_whole_loop_in_the_real_sandbox(tmp_path, capsys):
     assert "pass@1" in out and "Where the time went" in out
 
 
+def test_verdicts_with_isolation_shared_are_counted_and_said(tmp_path, capsys):
+    settings = world(tmp_path)
+    changed = []
+    for task in toy_tasks():
+        if task.task_id in ("toy/train_0", "toy/test_0"):  # tests that only the program's process can run
+            name, value = task.entry_point, 5 + int(task.task_id[-1]) + 1
+            tests = (f"import builtins\nbuiltins.five = 5\nassert {name}(5) == {value}",)
+            reference = f"import builtins\n{task.prefix}    return builtins.five + 1\n"
+            task = task.model_copy(update={"tests": tests, "reference": reference})
+        changed.append(task)
+    write_jsonl(tmp_path / "tasks.jsonl", changed)
+    folder = run(settings, tmp_path / "run")
+    steps = {label.split("/")[1]: state.counts for label, state in folder.read_manifest().steps.items()}
+    found = [v for v in read_jsonl(folder.round(1).verdicts, Verdict) if v.shared]
+    assert {v.task_id for v in found} == {"toy/train_0"} and not any(v.passed for v in found)
+    assert [steps[name].get("with isolation shared") for name in ("2-verdicts", "8-evaluation")] == [2, 4]
+    said, profile = reversed(capsys.readouterr())
+    assert (
+        "2 verdicts with isolation shared, where a hostile program is able to cheat; tasks: toy/train_0"
+        in said
+    )
+    assert "2 with isolation shared" in profile
+    from ilf.report.command import write_report
+
+    write_report(folder.path)
+    page = folder.report.read_text()
+    assert "Verdicts with isolation shared" in page and "hostile one is able to cheat" in page
+
+
 def test_a_finished_run_does_nothing_again(tmp_path, fake_sandbox, monkeypatch, capsys):
     settings = world(tmp_path)
     run(settings, tmp_path / "run")
@@ -541,6 +570,26 @@ def test_programs_of_other_weights_are_refused(tmp_path, fake_sandbox):
     write_jsonl(path, [rows[0].model_copy(update={"model": "f" * 64}), *rows[1:]])
     with pytest.raises(DataError, match="was not sampled from this round's model"):
         run(settings, tmp_path / "run")
+
+
+def test_programs_are_read_once_for_the_key_of_their_verdicts(tmp_path, monkeypatch):
+    from ilf.config import VerifyConfig
+    from ilf.records import Rows
+
+    of = toy_tasks()[:3]
+    path = tmp_path / "programs.jsonl"
+    write_jsonl(path, [Program(task_id=task.task_id, code="x = 1\n") for task in of for _ in range(2)])
+    step = verdicts.Verify(Rows(path, Program), {task.task_id: task for task in toy_tasks()}, VerifyConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "__iter__", lambda rows: pytest.fail("read again"))
+        key = step.inputs()
+    assert key["tasks"] == verdicts.source_hash(sorted(of, key=lambda task: task.task_id))
+    # Lines that a person edited are read as ever: an empty one passed over, a broken one named.
+    path.write_text(path.read_text() + "\n")
+    assert step.inputs()["tasks"] == key["tasks"]
+    path.write_text(path.read_text() + '{"task_id": "toy/refine_0"}\n{"code": 3}\n')
+    with pytest.raises(DataError, match=r"programs\.jsonl, line 8: code: Field required"):
+        step.inputs()
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path, fake_sandbox):

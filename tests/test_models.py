@@ -282,6 +282,36 @@ def test_code_of_a_model_runs_where_it_is_asked_for(engine, with_code):
     assert models.bos_text(with_code) == ""
 
 
+def test_a_model_with_code_is_finetuned_where_its_code_is_trusted(with_code, tmp_path):
+    pytest.importorskip("accelerate")
+    from typer.testing import CliRunner
+
+    from ilf.cli import app
+
+    examples = tmp_path / "examples.jsonl"
+    examples.write_text(json.dumps({"prompt": "def a", "completion": " b"}) + "\n")
+    words = [
+        "finetune",
+        "--model",
+        str(with_code),
+        "--examples",
+        str(examples),
+        "--out",
+        str(tmp_path / "tuned"),
+    ]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, ModelError) and "ilf finetune --trust-remote-code" in str(
+        refused.exception
+    )
+    done = CliRunner().invoke(app, [*words, "--trust-remote-code", "--set", "epochs=1"])
+    assert done.exception is None, done.output
+    # What comes out has the code too, and is asked about again.
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        models.load_model(tmp_path / "tuned", "cpu")
+    models.resolve(str(tmp_path / "tuned"), trust_remote_code=True)
+    assert type(models.load_model(tmp_path / "tuned", "cpu")).__name__ == "OwnModel"
+
+
 def test_code_beside_a_model_that_transformers_knows_is_not_needed(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "both")
     settings = json.loads((copy / "config.json").read_text())

@@ -73,6 +73,7 @@ def test_nested_verdicts_and_defaults_come_back(tmp_path):
         (b'{"prompt": "a"}\n', "line 1: completion: Field required"),
         (b'\n\n{"prompt": "a", "completion": "b", "colour": 1}\n', "line 3: colour: Extra inputs"),
         (b"[1]\n", "row 1 of the list: a JSON object was expected"),
+        (b'[\n{"prompt": "a", "completion": "b"},\n\n{"prompt": "a"}]', "row 2: completion: Field required"),
         (b"1\n", "line 1: a JSON object was expected"),
         (b'{"prompt": "\xff"}\n', "line 1: not UTF-8"),
         (b'{"prompt": "a", "completion": "b", "weight": -1}\n', "line 1: weight: "),

@@ -288,7 +288,9 @@ def main() -> int:
 
     tasks = {pair.task.task_id: pair.task for pair in pairs}
     programs = [Program(task_id=pair.task.task_id, code=pair.code) for pair in pairs]
-    with Verifier(tasks, limits=Limits(cpu_seconds=5), workers=options.workers) as verifier:
+    with Verifier(
+        tasks, limits=Limits(cpu_seconds=5), workers=options.workers, isolation="separate"
+    ) as verifier:
         for pair, verdict in zip(pairs, verifier.verify(programs), strict=True):
             pair.verdict = verdict
         differences = [pair for pair in pairs if pair.differs]

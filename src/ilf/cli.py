@@ -59,6 +59,14 @@ Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
 ]
+IsolationOption = Annotated[
+    Literal["auto", "separate", "shared"],
+    typer.Option(
+        "--isolation",
+        help="Where tests run, for tasks that do not say it: outside the program's process (separate), "
+        "inside it (shared: a hostile program can cheat), or shared if the reference passes only so (auto).",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -99,8 +107,9 @@ def run(
     settings = load_config(config, overrides)
     folder = out or Path("runs") / settings.name
     if dry_run:
-        from ilf.dryrun import dry
+        from ilf.dryrun import dry, print_expected
 
+        print_expected(settings, folder)
         settings, folder = dry(settings, out)
     run_folder = algorithm.run(settings, folder)
     from ilf.report.command import is_current, write_report
@@ -166,6 +175,7 @@ def tasks_check(
         typer.Option(help="Also check feedback on these tasks (JSONL); a shipped suite has its own."),
     ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
@@ -174,7 +184,9 @@ def tasks_check(
     """
     from ilf.tasks.command import check
 
-    raise typer.Exit(check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, unsafe=unsafe))
+    raise typer.Exit(
+        check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe)
+    )
 
 
 @tasks_app.command("audit")
@@ -235,6 +247,7 @@ def verify(
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
@@ -245,7 +258,10 @@ def verify(
     """
     from ilf.sandbox.command import verify as command
 
-    command(tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe)
+    command(
+        tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe,
+        isolation=isolation,
+    )  # fmt: skip
 
 
 @app.command()
@@ -272,6 +288,7 @@ def refine(
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
+    isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
 ) -> None:
     """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
@@ -285,7 +302,7 @@ def refine(
     standalone.refine(
         model, tasks, feedback, out, ids=ids, engine=_engine(engine, options), style=style,
         settings=_sampling(n, temperature, top_p, max_tokens),
-        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe), seed=seed,
+        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe, isolation=isolation), seed=seed,
         shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
     )  # fmt: skip
 
@@ -309,6 +326,10 @@ def finetune(
         Path | None, typer.Option(help="A TOML file of settings, or a run's (its [finetune] counts).")
     ] = None,
     overrides: Overrides = [],  # noqa: B006
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the Python code that comes with the model, if any."),
+    ] = False,
 ) -> None:
     """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
 
@@ -329,9 +350,13 @@ def finetune(
         standalone.examples(
             model, tasks, examples, style=style, feedback=feedback, refinements=refinements, ids=ids,
             selection=checked(SelectionConfig, {"strategy": strategy}, "--strategy"), seed=0,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
         card = {"Tasks": tasks, "Prompt style": style}
-    command(model, examples, out, config=config, overrides=overrides, card=card)
+    command(
+        model, examples, out, config=config, overrides=overrides, card=card,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
 
 
 @app.command()

@@ -98,6 +98,9 @@ class VerifyConfig(_Section):
     """Programs at once; one a core by default."""
     unsafe: bool = False
     """Run without isolation. Only for programs you would run by hand."""
+    isolation: Literal["auto", "separate", "shared"] = "auto"
+    """Where tests run, for tasks that do not say it. `separate`: outside the program's process; `shared`:
+    inside it, where a hostile program can cheat; `auto`: `shared` where the reference passes only so."""
 
 
 class FeedbackConfig(_Section):

@@ -10,13 +10,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ilf.config import RunConfig, build_config
+from ilf import costs, models
+from ilf.config import RunConfig, SamplingConfig, build_config
+from ilf.costs import Cost
 from ilf.errors import UserError
+from ilf.feedback import recorded
+from ilf.feedback.model import MAX_TOKENS
 from ilf.policy import make_prompter
-from ilf.preparation import load_source, load_splits, recorded_path
-from ilf.progress import say
+from ilf.preparation import Tasks, load_source, load_splits, prepare_tasks, recorded_path
+from ilf.progress import duration, say
 from ilf.prompts import Prompter
 from ilf.records import Task
+from ilf.runfolder import RunFolder
+from ilf.steps.verdicts import SHARED
+from ilf.terminal import print_table
 
 TASKS = 4
 """Tasks a split."""
@@ -59,10 +66,94 @@ def dry(config: RunConfig, out: Path | None) -> tuple[RunConfig, Path]:
     return settings, folder
 
 
+def expected(config: RunConfig, tasks: Tasks) -> dict[str, Cost]:
+    """What the steps of one round take at most, by their names in the run folder.
+
+    How much feedback there will be, and how many refinements pass, nobody knows: feedback on every task that
+    can have some, and a right refinement for each, is the most.
+    """
+    theta = models.at_hand(config.model)
+    start = theta if config.refiner_model is None else models.at_hand(config.refiner_model)
+    refiner, asked, held_out = config.refiner, config.feedback, config.evaluation
+    teach, follow = ({task.task_id for task in of_split} for of_split in (tasks.refine, tasks.train))
+    if asked.source == "recorded" and (path := recorded_path(config, 1)) is not None:
+        annotated = {item.task_id for item in recorded.read(path, tasks.everything)}
+        teach, follow = teach & annotated, follow & annotated
+    sampled = costs.sampling(len(tasks.training), config.sampling, theta)
+    found = {"1-programs": sampled, "2-verdicts": costs.verifying(sampled.samples)}
+    if asked.source == "model":
+        writer = theta if asked.model is None else models.at_hand(asked.model)
+        once = SamplingConfig(n=1, max_tokens=MAX_TOKENS)
+        found["3-feedback"] = costs.sampling(len(teach) + len(follow), once, writer)
+    if refiner.method == "finetune":
+        found["4-refiner"] = costs.fine_tuning(len(teach), refiner.finetune, start)
+    found["5-refinements"] = costs.sampling(len(follow), refiner.sampling, start)
+    each = 1 if config.selection.strategy != "all" else refiner.sampling.n
+    found["7-model"] = costs.fine_tuning(each * len(follow), config.finetune, theta)
+    found["8-evaluation"] = costs.sampling(2 * len(tasks.test), held_out.sampling, theta)
+    return found
+
+
+def known_rates(folder: Path, model: str) -> tuple[dict[str, float], list[Path]]:
+    """What steps did a second in earlier runs of a model: in `folder`, else in the folders beside it.
+
+    Returns:
+        Step → samples a second (of fine-tuning: tokens); and the folders that say so.
+    """
+    beside = sorted(folder.parent.iterdir()) if folder.parent.is_dir() else []
+    rates: dict[str, float] = {}
+    sources = []
+    for path in dict.fromkeys([folder, *beside]):
+        try:
+            manifest = RunFolder(path).read_manifest()
+        except (UserError, OSError):
+            continue
+        if manifest is None or manifest.identity.get("model") != model:
+            continue
+        for label, state in manifest.steps.items():
+            counts = {name: count for name, count in state.counts.items() if name != SHARED}
+            verdicts = sum(counts.values()) if label.endswith("2-verdicts") else 0
+            done = verdicts or counts.get("samples") or counts.get("tokens") or 0
+            name = label.rpartition("/")[2]
+            if done and state.seconds and name not in rates:
+                rates[name] = done / state.seconds
+                sources += [path] if path not in sources else []
+    return rates, sources
+
+
+def print_expected(config: RunConfig, folder: Path) -> None:
+    """Say what a run would take at most, and where a rate is known how long.
+
+    Args:
+        config: of the run.
+        folder: its run folder, which need not be there.
+    """
+    rates, sources = known_rates(folder, config.model)
+    rows, total = [], 0.0
+    for name, cost in expected(config, prepare_tasks(config)).items():
+        seconds = (cost.samples or cost.tokens) / rates[name] if name in rates else None
+        total += seconds or 0.0
+        rows.append(
+            [
+                name,
+                f"{cost.samples:,}" if cost.samples else "–",
+                f"{cost.tokens:,}" if cost.tokens else "–",
+                costs.size(cost.memory) if cost.memory else "–",
+                costs.size(cost.disk) if cost.disk else "–",
+                "–" if seconds is None else duration(seconds),
+            ]
+        )
+    what = "the run" if config.rounds == 1 else f"each of {config.rounds} rounds"
+    columns = ["step", "samples", "tokens", "memory", "disk", "time"]
+    print_table(f"What {what} takes at most", columns, rows)
+    if sources:
+        say(f"times, {duration(total)} in all, at the rates of {', '.join(map(str, sources))}")
+    else:
+        say(f"no times: no run of {config.model} beside {folder} says how fast it is")
+
+
 def _with_annotated_tasks(config: RunConfig) -> RunConfig:
     """`config` with its training splits cut to tasks that have recorded feedback."""
-    from ilf.feedback import recorded
-
     path = recorded_path(config, 1)
     assert path is not None
     source = load_source(config)

@@ -87,6 +87,23 @@ def resolve(model: str, trust_remote_code: bool = False) -> ModelFolder:
     return ModelFolder(folder.resolve(), weights_hash(folder), model)
 
 
+def at_hand(model: str) -> Path | None:
+    """The folder with a model's weights where nothing has to be downloaded or converted for it, else None."""
+    folder = Path(model).expanduser()
+    try:
+        if model.startswith("package:"):
+            folder = _gguf_of_package(model.removeprefix("package:"))
+        if folder.suffix == ".gguf":
+            folder = _converted(folder, _file_hash(folder))
+        elif not folder.is_dir() and _HUB_ID.fullmatch(model):
+            import huggingface_hub as hub
+
+            folder = Path(hub.snapshot_download(model, local_files_only=True))
+    except Exception:  # not here, in the words of whoever was asked
+        return None
+    return (adapter_base(folder) or folder) if folder.is_dir() else None
+
+
 def weights_hash(folder: Path) -> str:
     """sha256 (hex) over the weight files of a folder; for an adapter, over it and its base's weights.
 
@@ -335,7 +352,7 @@ def _from_gguf(file: Path, source: str) -> Path:
     if not file.is_file():
         raise ModelError(f"model {source!r}: no such file")
     digest = _file_hash(file)
-    folder = cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
+    folder = _converted(file, digest)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -353,6 +370,10 @@ def _from_gguf(file: Path, source: str) -> Path:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _converted(file: Path, digest: str) -> Path:
+    return cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
 
 
 def _merge(model: Any, adapter: Path) -> Any:

@@ -48,6 +48,11 @@ class Model:
         return self.engine.name in ENGINES and self.engine.name not in NO_WEIGHTS
 
     @property
+    def folder(self) -> Path | None:
+        """Of its weights; None where they are elsewhere."""
+        return models.at_hand(self.ref) if self.has_weights else None
+
+    @property
     def prompter(self) -> Prompter:
         """The prompts it understands."""
         return make_prompter(self.ref, self.engine.name, self.style)

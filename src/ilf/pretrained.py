@@ -19,6 +19,11 @@ def trust(folder: Path) -> None:
     _TRUSTED.add(folder.resolve())
 
 
+def trusted(folder: Path) -> bool:
+    """Whether the user lets the Python code in `folder` run."""
+    return folder.resolve() in _TRUSTED
+
+
 def load(kind: str, folder: Path, **options: Any) -> Any:
     """`from_pretrained` of the class `kind` of transformers, quietly.
 
@@ -32,19 +37,19 @@ def load(kind: str, folder: Path, **options: Any) -> Any:
         ModelError: the folder needs code of its own, and was not `trust`ed.
         Exception: what transformers raises on a broken folder.
     """
-    trusted = folder.resolve() in _TRUSTED
+    trust_it = trusted(folder)
     with quiet():
         try:
             return getattr(_transformers(), kind).from_pretrained(
-                folder, trust_remote_code=trusted, **options
+                folder, trust_remote_code=trust_it, **options
             )
         except ValueError as error:
-            if trusted or "trust_remote_code" not in str(error):
+            if trust_it or "trust_remote_code" not in str(error):
                 raise
     raise ModelError(
         f"{folder}: the model comes with Python code of its own (auto_map), which is not run unasked; "
         "if you trust it, set trust_remote_code = true in [engine] options "
-        "(--engine-option trust_remote_code=true)"
+        "(--engine-option trust_remote_code=true; ilf finetune --trust-remote-code)"
     )
 
 

@@ -12,8 +12,11 @@ from typing import Protocol
 class Progress(Protocol):
     """What a long step reports to."""
 
-    def advance(self, done: int = 0, tokens: int = 0) -> None:
-        """Say that `done` more units are finished and `tokens` more tokens were computed."""
+    def advance(self, done: int = 0, tokens: int = 0, shared: int = 0) -> None:
+        """Say that `done` more units are finished and `tokens` more tokens were computed.
+
+        `shared` of the units are verdicts with isolation shared.
+        """
         ...
 
 
@@ -22,12 +25,13 @@ class _Plain:
 
     def __init__(self, what: str, total: int, start: int, every: float) -> None:
         self._what, self._total, self._done, self._every = what, total, start, every
-        self._first, self._tokens = start, 0
+        self._first, self._tokens, self._shared = start, 0, 0
         self._began = self._last = time.monotonic()
 
-    def advance(self, done: int = 0, tokens: int = 0) -> None:
+    def advance(self, done: int = 0, tokens: int = 0, shared: int = 0) -> None:
         self._done += done
         self._tokens += tokens
+        self._shared += shared
         now = time.monotonic()
         if now - self._last >= self._every:
             self._last = now
@@ -38,9 +42,11 @@ class _Plain:
         text = f"  {self._what}: {self._done:,} of {self._total:,}"
         if self._tokens and elapsed > 0:
             text += f", {self._tokens / elapsed:,.0f} tokens/s"
+        if self._shared:
+            text += f", {self._shared:,} with isolation shared"
         if self._done > self._first and self._done < self._total:
             left = elapsed / (self._done - self._first) * (self._total - self._done)
-            text += f", about {_time(left)} left"
+            text += f", about {duration(left)} left"
         return text
 
 
@@ -56,22 +62,25 @@ class _Bar:
             TextColumn("  {task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[notes]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self.bar.add_task(what, total=total, completed=start, rate="")
-        self._tokens, self._began = 0, time.monotonic()
+        self._task = self.bar.add_task(what, total=total, completed=start, notes="")
+        self._tokens, self._shared, self._began = 0, 0, time.monotonic()
 
-    def advance(self, done: int = 0, tokens: int = 0) -> None:
+    def advance(self, done: int = 0, tokens: int = 0, shared: int = 0) -> None:
         self._tokens += tokens
+        self._shared += shared
         elapsed = time.monotonic() - self._began
-        rate = f"{self._tokens / elapsed:,.0f} tokens/s" if self._tokens and elapsed > 0 else ""
-        self.bar.update(self._task, advance=done, rate=rate)
+        notes = [f"{self._tokens / elapsed:,.0f} tokens/s"] if self._tokens and elapsed > 0 else []
+        notes += [f"{self._shared:,} with isolation shared"] if self._shared else []
+        self.bar.update(self._task, advance=done, notes=", ".join(notes))
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 20 s`, `45 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

@@ -85,8 +85,9 @@ class Task(Record):
     """A whole program that passes."""
     split: str | None = None
     tags: Texts = ()
-    isolation: Literal["separate", "shared"] = "separate"
-    """`shared`: the tests must run inside the program's own process (weaker; recorded in the verdict)."""
+    isolation: Literal["auto", "separate", "shared"] = "auto"
+    """Where the tests run: outside the program's process (`separate`), inside it (`shared`: weaker, recorded
+    in the verdict), or `shared` only where the reference passes only so (`auto`)."""
     kind: str = "function"
     """What sort of answer is asked for: a name or import path of `ilf.kinds`."""
 
@@ -153,7 +154,7 @@ class Verdict(Record):
     """CPU time."""
     isolation: Literal["bubblewrap", "unsafe"] = "bubblewrap"
     shared: bool = False
-    """The tests ran inside the program's process (`Task.isolation`)."""
+    """The tests ran inside the program's process (`Task.isolation`), where a hostile one is able to cheat."""
     detail: str = ""
     """All of the above as a text for a person or a refinement model."""
 
@@ -242,10 +243,11 @@ def describe(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, JSON object) of a JSONL file (or `.jsonl.gz`); blank lines are passed over.
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (`line N`, JSON object) of a JSONL file (or `.jsonl.gz`); blank lines are passed over.
 
-    A file that is one JSON list of objects is read too, as some published ones are; its rows count from 1.
+    A file that is one JSON list of objects is read too, as some published ones are; it has (`row N`, object),
+    for its lines say little.
 
     Raises:
         DataError: the file is missing, is not UTF-8, or a line is not a JSON object (named by number).
@@ -264,7 +266,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = _loaded(f"{path}, line {number}", raw)
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a JSON object was expected")
-                yield number, row
+                yield f"line {number}", row
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, but a JSONL file was expected") from None
     except FileNotFoundError:
@@ -273,13 +275,13 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: not a whole gzip file") from None
 
 
-def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a file that is one JSON list."""
     rows = _loaded(str(path), raw)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(f"{path}, row {number} of the list: a JSON object was expected")
-        yield number, row
+        yield f"row {number}", row
 
 
 def _loaded(place: str, raw: bytes) -> Any:
@@ -349,11 +351,11 @@ class Rows(Collection[R]):
         self.path, self._kind, self._prepare = path, kind, prepare
 
     def __iter__(self) -> Iterator[R]:
-        for number, row in read_rows(self.path):
+        for place, row in read_rows(self.path):
             try:
                 record = self._kind.model_validate(row if self._prepare is None else self._prepare(row))
             except ValidationError as error:
-                raise DataError(f"{self.path}, line {number}: {describe(error)}") from None
+                raise DataError(f"{self.path}, {place}: {describe(error)}") from None
             yield record
 
     def __len__(self) -> int:

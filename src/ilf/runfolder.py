@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ilf.costs import size
 from ilf.errors import DataError, RunFolderError
 from ilf.records import Record, describe
 
@@ -259,12 +260,18 @@ def write_text(path: Path, text: str) -> None:
 _SECONDS = re.compile(rb'"seconds":\s*[0-9.eE+-]+,?')
 
 
-def digest(path: Path) -> str:
-    """Hash of a JSONL or JSON file's content, measured seconds left out (64 hex digits)."""
+def digest(path: Path, each: Callable[[bytes], object] = bytes) -> str:
+    """Hash of a JSONL or JSON file's content, measured seconds left out (64 hex digits).
+
+    Args:
+        path: the file.
+        each: shown every line on the way, for who wants to know more and not to read twice.
+    """
     state = hashlib.sha256()
     with path.open("rb") as file:
         for line in file:
             state.update(_SECONDS.sub(b"", line))
+            each(line)
     return state.hexdigest()
 
 
@@ -377,13 +384,9 @@ def require_disk(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(
-            f"{folder}: {what} needs {_size(needed)} of disk, {_size(free)} are free: "
+            f"{folder}: {what} needs {size(needed)} of disk, {size(free)} are free: "
             "make room, or choose another folder with --out"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def available_memory() -> int | None:

@@ -17,23 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.places import Place
 from ilf.progress import say
 from ilf.runfolder import Manifest, RunFolder, StepState, key_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a step takes at most, known before it starts."""
-
-    samples: int = 0
-    tokens: int = 0
-    """Sampled or trained on."""
-    disk: int = 0
-    """Bytes."""
 
 
 class Step(ABC, Generic[T]):
@@ -119,6 +109,8 @@ class Runner:
         name = label.removeprefix(self._prefix)
         say(f"{'  ' * self._depth}{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._depth == 1 and (takes := step.cost().words()):
+            say(f"    at most {takes}")
         with self._noted(label, key) as counts:
             self._before()
             counts.update(step.run(Job(path, key, self.place, self.at(name, deeper=1))))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics, policy
+from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
@@ -103,6 +103,7 @@ def examples(
     ids: str | None,
     selection: SelectionConfig,
     seed: int,
+    trust_remote_code: bool = False,
 ) -> list[Example]:
     """Make the rows that a model is fine-tuned on: πRefine's from feedback, or πθ*'s from refinements.
 
@@ -110,6 +111,7 @@ def examples(
         UserError: not exactly one of the two is given, or nothing comes of it.
     """
     tasks = by_id(load_tasks(source, ids=ids))
+    models.resolve(model, trust_remote_code)  # trust lasts for the process
     prompter = policy.make_prompter(model, "torch", style)
     if (feedback is None) == (refinements is None):
         raise UserError("give one of --examples, --feedback (trains πRefine) and --refinements (trains πθ*)")
@@ -188,14 +190,12 @@ def _passing(path: Path, tasks: Mapping[str, Task], gate: str) -> Iterator[Refin
 
 def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
     """Verdicts from `ilf verify`'s output, or from a run folder's file."""
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         task_id, status = str(row.get("task_id", "")), row.get("status")
         if status is None:
-            raise DataError(
-                f"{path}, line {number}: status: Field required (is this an output of `ilf verify`?)"
-            )
+            raise DataError(f"{path}, {place}: status: Field required (is this an output of `ilf verify`?)")
         if task_id not in ids:
-            raise DataError(f"{path}, line {number}: task_id: {task_id!r} is not among the chosen tasks")
+            raise DataError(f"{path}, {place}: task_id: {task_id!r} is not among the chosen tasks")
         fields: dict[str, Any] = {
             "task_id": task_id,
             "program_id": row.get("program_id", ""),
@@ -206,7 +206,7 @@ def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
         try:
             yield Verdict.model_validate(fields)
         except ValueError:
-            raise DataError(f"{path}, line {number}: status: {status!r} is not a verdict's status") from None
+            raise DataError(f"{path}, {place}: status: {status!r} is not a verdict's status") from None
 
 
 def _ids_in(path: Path) -> list[str]:

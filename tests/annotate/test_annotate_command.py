@@ -82,6 +82,35 @@ def test_mistakes_are_one_line(files, tmp_path):
     assert not (one / "annotations.url").exists()
 
 
+def test_verdicts_may_be_what_ilf_verify_wrote(tmp_path):
+    """Rows with the program instead of its id, and with fields of other tools that mean something else here."""
+    from ilf.annotate.command import _fill_from_files
+
+    tasks = make_tasks(3)
+    programs, verdicts = make_failures(tasks)
+    write_jsonl(tmp_path / "tasks.jsonl", tasks)
+    write_jsonl(tmp_path / "programs.jsonl", programs)
+    stores = []
+    for name in ("records", "verified"):
+        if name == "records":
+            write_jsonl(tmp_path / name, verdicts)
+        else:
+            rows = [
+                {**json.loads(p.to_json()), "tests": "theirs", "error": 5, "passed": v.passed,
+                 "status": v.status, "detail": v.detail, "shared": False}
+                for p, v in zip(programs, verdicts, strict=True)
+            ]  # fmt: skip
+            (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        store = Store(tmp_path / f"{name}.db")
+        files = (str(tmp_path / "tasks.jsonl"), tmp_path / "programs.jsonl", tmp_path / name)
+        _fill_from_files(store, *files, 1, VerifyConfig())
+        with store.read() as session:
+            found = session.connection().exec_driver_sql("SELECT program, verdict FROM candidates").all()
+        stores.append([(program, json.loads(verdict)["status"]) for program, verdict in found])
+        store.close()
+    assert stores[0] == stores[1] and len(stores[0]) >= 3
+
+
 def test_programs_of_unknown_tasks_are_named(tmp_path):
     options = write_queue(tmp_path)
     (tmp_path / "programs.jsonl").write_text('{"task_id": "nobody/knows", "code": "x"}\n')

@@ -87,6 +87,18 @@ def test_a_window_that_cannot_be_shrunk_is_not_taken_on_trust(tmp_path, monkeypa
         probe.check(torch.float32)
 
 
+@pytest.mark.parametrize("shrunk", [{0: 8, 1: 64}, {0: 8, 1: 8}, {0: 8}, {0: None, 1: None}])
+def test_each_layer_with_a_window_and_no_other_has_to_follow(shrunk, tmp_path, monkeypatch):
+    build("mistral, window 64", tmp_path)
+    probe = Probe(models.load_model(tmp_path, "cpu"), CONTEXT)
+    found = iter([{0: 64, 1: None}, shrunk])
+    monkeypatch.setattr(Probe, "_compare", lambda *_: next(found))
+    with pytest.raises(Unsupported, match="its sliding window could not be tried out"):
+        probe.check(torch.float32)
+    found = iter([{0: 64, 1: None}, {0: 8, 1: None}])
+    probe.check(torch.float32)
+
+
 def test_texts_are_longer_than_every_window():
     windows = [
         value

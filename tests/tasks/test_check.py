@@ -138,23 +138,35 @@ def test_the_commands_print_counts_and_give_an_exit_status(source, capsys, verif
 
 
 NEEDS = """
-{"task_id": "async", "description": "Double a number, later.", "entry_point": "later", "setup": "import asyncio", "tests": ["assert asyncio.run(later(4)) == 8"], "reference": "async def later(x):\\n    return 2 * x\\n"}
-{"task_id": "prints", "description": "Print it.", "entry_point": "greet", "setup": "import contextlib, io", "tests": ["out = io.StringIO()\\nwith contextlib.redirect_stdout(out):\\n    greet('Ann')\\nassert out.getvalue() == 'Hello Ann\\\\n'"], "reference": "def greet(name):\\n    print('Hello', name)\\n"}
+{"task_id": "mark", "description": "What is the built-in mark?", "entry_point": "mark", "setup": "import builtins", "tests": ["builtins.the_mark = 7\\nassert mark() == 7"], "reference": "import builtins\\n\\ndef mark():\\n    return builtins.the_mark\\n"}
+{"task_id": "main", "description": "Read a name of the main module.", "entry_point": "read", "setup": "import sys", "tests": ["sys.modules['sys'].the_name = 'Ann'\\nassert read() == 'Ann'"], "reference": "import sys\\n\\ndef read():\\n    return sys.the_name\\n"}
 {"task_id": "wrong", "description": "One.", "entry_point": "one", "tests": ["assert one() == 1"], "reference": "def one():\\n    return 2\\n"}
 {"task_id": "handle", "description": "A vowel first?", "entry_point": "vowel", "tests": ["assert vowel('apple')", "assert not vowel('pear')", "assert bool(vowel('e')) and vowel('b') is None"], "reference": "import re\\n\\ndef vowel(text):\\n    return re.match('[aeiou]', text)\\n"}
 {"task_id": "nothing", "description": "One.", "entry_point": "one", "tests": ["result = one()"], "reference": "def one():\\n    return 1\\n"}
 """
 
 
-def test_what_passes_only_in_the_programs_process_is_named_with_the_fix(tmp_path, capsys, verify):
+def test_what_passes_only_in_the_programs_process_is_named(tmp_path, capsys, verify):
     path = tmp_path / "needs.jsonl"
     path.write_text(NEEDS)
     assert command.check(str(path)) == 1
     out = capsys.readouterr().out
-    assert "1 of 5 reference programs pass" in out  # the match object, by its truth
-    assert '2 of the failing ones pass with isolation = "shared" in their row' in out
-    assert out.rstrip().endswith("can cheat: async, prints")
+    assert "3 of 5 reference programs pass" in out  # the match object separately, by its truth
+    assert "2 tasks get isolation shared, because their references pass only so" in out
+    assert "is able to cheat: mark, main" in out
     assert "Task nothing: failed" in out and "carried out no assertion or comparison" in out
+
+
+def test_a_task_that_must_be_separate_is_named_with_the_fix(tmp_path, capsys, verify):
+    path = tmp_path / "needs.jsonl"
+    path.write_text(NEEDS)
+    assert command.check(str(path), ids="mark,handle", isolation="separate") == 1
+    out = capsys.readouterr().out
+    assert "1 of 2 reference programs pass" in out and "get isolation shared" not in out
+    assert '1 of the failing ones pass with isolation = "shared" in their row' in out
+    assert out.rstrip().endswith("is able to cheat: mark")
+    assert command.check(str(path), ids="mark,handle", isolation="shared") == 0
+    assert "2 tasks get isolation shared, as --isolation says" in capsys.readouterr().out
 
 
 @pytest.mark.data
@@ -162,7 +174,7 @@ def test_all_974_references_of_mbpp_pass_and_none_needs_the_programs_process(dat
     assert command.check(f"mbpp:{data_dir / 'mbpp.jsonl'}") == 0
     out = capsys.readouterr().out
     assert "974 of 974 reference programs pass their tests." in out
-    assert "0 tasks have isolation shared." in out
+    assert "0 tasks ask for isolation shared." in out and "get isolation shared" not in out
 
 
 @pytest.mark.data

@@ -286,6 +286,12 @@ def test_a_json_list_is_read_like_lines(tmp_path, lead, indent):
     path.write_text(lead + json.dumps([*rows, 1], indent=indent), encoding="utf-8")
     with pytest.raises(DataError, match=r"tasks\.json, row 4 of the list: a JSON object was expected"):
         load_tasks(str(path))
+    path.write_text(lead + json.dumps([*rows, {**GOOD, "tests": "("}], indent=indent), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tasks\.json, row 4: tests\.0: the test does not parse"):
+        load_tasks(str(path))
+    path.write_text(lead + json.dumps([*rows, rows[1]], indent=indent), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tasks\.json, row 4: task_id: '1' is already on row 2"):
+        load_tasks(str(path))
     path.write_text("[{")
     with pytest.raises(DataError, match=r"tasks\.json: not JSON"):
         load_tasks(str(path))

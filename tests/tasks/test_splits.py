@@ -84,6 +84,21 @@ def test_tasks_without_splits_are_split_by_seed(count, seed):
     assert found == split_by_seed(members, seed) and found != split_by_seed(members, seed + 1)
 
 
+@given(st.integers(FEWEST, 60), st.randoms(use_true_random=False), st.integers(0, 5))
+def test_splits_by_seed_do_not_depend_on_the_order_of_the_file(count, random, seed):
+    members = tasks(*(f"t{n}" for n in range(count)))
+    mixed = random.sample(members, count)
+    found, again = split_by_seed(members, seed), split_by_seed(mixed, seed)
+    assert {name: sorted(ids(of)) for name, of in again.items()} == {
+        name: sorted(ids(of)) for name, of in found.items()
+    }
+    assert [t for t in mixed if t in again["train"]] == again["train"], "in the file's own order"
+
+
+def test_no_suite_that_ships_is_split_by_seed():
+    assert all(task.split for task in load_tasks("starter"))  # MBPP has the paper's, by id
+
+
 def test_too_few_tasks_are_not_split(tmp_path, capsys):
     from ilf.config import build_config
     from ilf.preparation import load_splits

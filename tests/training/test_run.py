@@ -2,6 +2,7 @@ import importlib.util
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -367,14 +368,54 @@ def test_training_that_does_not_train_stops(
     config = FinetuneConfig(learning_rate=1e-30, batch_size=4, epochs=1)
     with pytest.raises(TrainingError, match=r"steps changed no weight: raise learning_rate .1e-30."):
         finetune(tiny, examples, tmp_path / "out", config)
-    small = FinetuneConfig(learning_rate=1e-20, batch_size=4, epochs=1, save_dtype="bfloat16")
-    with pytest.raises(TrainingError, match='changed no weight.*save_dtype = "float32"'):
-        finetune(tiny, examples, tmp_path / "rounded", small)
     with monkeypatch.context() as patch:
         patch.setattr("ilf.training.trainer.pack_loss", lambda model, *_: 0 * model.lm_head.weight.sum())
         with pytest.raises(TrainingError, match=r"gradient of step 1 is exactly 0"):
             finetune(tiny, examples, tmp_path / "zero", FinetuneConfig(batch_size=4, epochs=1))
-    assert not any((tmp_path / name).exists() for name in ("out", "rounded", "zero"))
+    assert not any((tmp_path / name).exists() for name in ("out", "zero"))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_sixteen_bits_round_away_is_no_training(
+    tiny: Path, examples: list[Example], tmp_path: Path, method: str
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    start = shutil.copytree(tiny, tmp_path / "start")  # weights as most are published
+    AutoModelForCausalLM.from_pretrained(tiny).bfloat16().float().save_pretrained(start)
+    small = FinetuneConfig(method=method, learning_rate=1e-9, batch_size=4, epochs=1, lora_rank=2)
+    assert finetune(start, examples, tmp_path / "whole", small).steps > 1
+    for dtype in ("bfloat16", "float16"):
+        rounded = small.model_copy(update={"save_dtype": dtype})
+        with pytest.raises(
+            TrainingError, match=f'changed no weight as {dtype} holds it.*save_dtype = "float32"'
+        ) as stopped:
+            finetune(start, examples, tmp_path / "rounded", rounded)
+        assert "\n" not in str(stopped.value) and not (tmp_path / "rounded").exists()
+    larger = small.model_copy(update={"save_dtype": "bfloat16", "learning_rate": 1e-2})
+    finetune(start, examples, tmp_path / "learnt", larger)
+
+
+def test_what_is_written_is_compared_weight_by_weight(tiny: Path) -> None:
+    from ilf.models import load_model
+    from ilf.training.changes import Written
+
+    model = load_model(tiny, "cpu")
+    before = Written(model, torch.bfloat16)
+    assert before.same(model)
+    weight = model.model.layers[0].mlp.up_proj.weight.data
+    kept = weight.clone()
+    weight[0, :2] = kept[0, :2].flip(0)  # the same sum, and the same sum of squares
+    assert not before.same(model)
+    weight.copy_(kept)
+    weight[1, 1] = 0.0
+    before = Written(model, torch.bfloat16)
+    weight[1, 1] = 1e-9  # what was 0 holds any step, be it -0
+    assert before.same(model)
+    weight[1, 1] = -0.0
+    assert before.same(model)
+    weight[1, 2] *= 2
+    assert not before.same(model)
 
 
 @pytest.mark.parametrize(

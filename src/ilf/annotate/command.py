@@ -162,7 +162,10 @@ def _fill_from_files(
     unknown = next((row.task_id for row in rows if row.task_id not in known), None)
     if unknown is not None:
         raise DataError(f"{programs}: task {unknown!r} is not among the tasks of {tasks}")
-    found = _verify(known, rows, settings) if verdicts is None else read_jsonl(verdicts, Verdict)
+    if verdicts is None:
+        found = _verify(known, rows, settings)
+    else:
+        found = read_jsonl(verdicts, Verdict, prepare=_verdict_row)
     asked = {row.task_id for row in rows}
     new = store.fill([task for task in known.values() if task.task_id in asked], rows, found, round=round)
     say(f"{new} tasks are new in the queue")
@@ -173,12 +176,20 @@ def _program_row(row: dict[str, object]) -> dict[str, object]:
     return {name: row[name] for name in Program.model_fields if name in row}
 
 
+def _verdict_row(row: dict[str, object]) -> dict[str, object]:
+    """A row of a run folder's verdicts as it is; of `ilf verify`, less the fields that it handed through."""
+    if "program_id" in row or not isinstance(row.get("code"), str):
+        return row
+    program = Program.model_validate({"task_id": row.get("task_id"), "code": row["code"]})
+    verdict: dict[str, object] = {"task_id": program.task_id, "program_id": program.program_id}
+    return verdict | {name: row[name] for name in ("status", "detail", "shared") if name in row}
+
+
 def _verify(tasks: dict[str, Task], rows: Sequence[Program], settings: VerifyConfig) -> list[Verdict]:
-    from ilf.sandbox import Verifier
+    from ilf.kinds.function import verifier_of
 
     found = []
-    verifier = Verifier(tasks, limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe)
-    with verifier, progress("verifying", len(rows)) as bar:
+    with verifier_of(settings, tasks) as verifier, progress("verifying", len(rows)) as bar:
         for verdict in verifier.verify(rows):
             found.append(verdict)
             bar.advance(1)
@@ -250,10 +261,10 @@ def _export(store: Store, path: Path, format: Format) -> None:
 def make_checker(settings: VerifyConfig) -> Checker:
     """The sandbox for a server; where there is none, pages say so and nothing runs."""
     from ilf.annotate.checker import Checker
-    from ilf.sandbox import Verifier
+    from ilf.kinds.function import verifier_of
 
     try:
-        verifier = Verifier(limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe)
+        verifier = verifier_of(settings)
     except SandboxUnavailable as error:
         say(f"tests cannot run on the pages: {error}")
         return Checker(None, str(error))

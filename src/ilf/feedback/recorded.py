@@ -49,8 +49,8 @@ def read(path: Path | str, tasks: Collection[str] | None = None) -> list[Feedbac
     """
     items = []
     own = Own(Feedback)
-    for number, row in read_rows(Path(path)):
-        place = f"{path}, line {number}"
+    for where, row in read_rows(Path(path)):
+        place = f"{path}, {where}"
         item = _item(place, row, own)
         if tasks is not None and item.task_id not in tasks:
             raise DataError(f"{place}: task_id: {item.task_id!r} is none of the source's {len(tasks)} tasks")

@@ -87,5 +87,5 @@ def verify(
     for name, group in groupby(programs, key=lambda program: tasks[program.task_id].kind):
         for verdict in kind_of(name).verify(tasks, group, settings):
             if bar is not None:
-                bar.advance(1)
+                bar.advance(1, shared=verdict.shared)
             yield verdict

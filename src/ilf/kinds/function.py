@@ -20,14 +20,23 @@ class Function:
     ) -> Iterator[Verdict]:
         """Verdicts of the sandbox, once it has shown that it can tell right from wrong."""
         check_sandbox(settings)
-        with Verifier(
-            tasks, limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe
-        ) as verifier:
+        with verifier_of(settings, tasks) as verifier:
             yield from verifier.verify(programs)
 
     def reward(self, task: Task, verdict: Verdict) -> float:
         """1 where all tests passed, else 0 (the paper's R = EVAL)."""
         return float(verdict.passed)
+
+
+def verifier_of(settings: VerifyConfig, tasks: Mapping[str, Task] | None = None) -> Verifier:
+    """The sandbox as the settings want it; arguments and errors as of `Verifier`."""
+    return Verifier(
+        tasks,
+        limits=settings.limits,
+        workers=settings.workers,
+        unsafe=settings.unsafe,
+        isolation=settings.isolation,
+    )
 
 
 def check_sandbox(settings: VerifyConfig) -> None:

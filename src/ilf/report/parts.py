@@ -11,6 +11,7 @@ from ilf.records import Feedback, Refinement, Verdict
 from ilf.report import figures
 from ilf.report.content import Cell, Column, Figure, Table
 from ilf.runfolder import Manifest
+from ilf.steps.verdicts import SHARED
 
 ABOUT = (
     "How it works: a code model writes programs; tests find the wrong ones; someone says in words what is "
@@ -22,6 +23,8 @@ READING = (
     "pass@k is the chance that at least one of k programs passes all tests of a task, averaged over all "
     "tasks; numbers in brackets are 95% intervals by bootstrap over tasks."
 )
+
+CHEATABLE = f"{SHARED}: their tests ran inside the program's process, where a hostile one is able to cheat"
 
 
 def evaluation_table(
@@ -108,15 +111,25 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
 def verdict_table(
     name: str, title: str, series: Mapping[str, Iterable[Verdict]], first: str = "programs"
 ) -> Table:
-    """Share of each status, a row a series."""
-    counts = {label: Counter(verdict.status for verdict in verdicts) for label, verdicts in series.items()}
+    """Share of each status, a row a series; how many have isolation shared stands below."""
+    counts: dict[str, Counter[str]] = {}
+    shared: Counter[str] = Counter()
+    for label, verdicts in series.items():
+        counts[label] = Counter()
+        for verdict in verdicts:
+            counts[label][verdict.status] += 1
+            shared[verdict.task_id] += verdict.shared
     statuses = [s for s, _ in sum(counts.values(), Counter()).most_common()]
     rows: list[list[Cell]] = [
         [label, sum(found.values()), *(found[s] / max(1, sum(found.values())) for s in statuses)]
         for label, found in counts.items()
     ]
     columns = [Column(first), Column("programs", "number"), *(Column(s, "percent") for s in statuses)]
-    return Table(name, title, columns, rows)
+    tasks = [task_id for task_id, count in shared.items() if count]
+    explained = (
+        f"{shared.total():,} verdicts {CHEATABLE} ({len(tasks)} tasks, first {tasks[0]})." if tasks else ""
+    )
+    return Table(name, title, columns, rows, explained)
 
 
 def bars_figure(name: str, title: str, caption: str, rows: Sequence[tuple[str, Estimate]]) -> list[Figure]:
@@ -202,6 +215,7 @@ def cost_rows(
         rows.append(("Wall-clock time", f"{seconds:,.0f} s ({seconds / 3600:.2f} h)"))
         trained = [s.counts for s in manifest.steps.values() if "samples" not in s.counts]
         rows.append(("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"))
+        rows += shared_rows([manifest])
     rows.append(("Sampled tokens", f"{tokens:,}"))
     rows.append(("Programs verified", f"{programs:,}"))
     minutes = [item.seconds / 60 for item in feedback if item.seconds is not None]
@@ -212,6 +226,13 @@ def cost_rows(
     )
     rows.append(("Feedback", f"{len(feedback)} items{spent}"))
     return rows
+
+
+def shared_rows(manifests: Iterable[Manifest | None]) -> list[tuple[str, str]]:
+    """How many verdicts have isolation shared; nothing where none has."""
+    steps = [step for manifest in manifests if manifest for step in manifest.steps.values()]
+    shared = sum(step.counts.get(SHARED, 0) for step in steps)
+    return [(f"Verdicts {SHARED}", f"{shared:,.0f}")] if shared else []
 
 
 def manifest_rows(manifest: Manifest | None) -> list[tuple[str, str]]:

@@ -96,22 +96,22 @@ def document(path: Path, tasks: Mapping[str, Task]) -> Document:
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The file's rows; the verdict inside a row of `ilf refine` is spread out, as `ilf verify` has it."""
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         if isinstance(row.get("verdict"), dict):
             row = {**row, **{key: row["verdict"].get(key) for key in ("status", "detail")}}
-        _check(path, number, row)
+        _check(path, place, row)
         yield row
 
 
-def _check(path: Path, number: int, row: Mapping[str, Any]) -> None:
+def _check(path: Path, place: str, row: Mapping[str, Any]) -> None:
     for name in ("task_id", "code"):
         if name not in row:
             raise DataError(
-                f"{path}, line {number}: {name}: missing; rows of `ilf sample` or `ilf verify` expected"
+                f"{path}, {place}: {name}: missing; rows of `ilf sample` or `ilf verify` expected"
             )
     if "status" in row and row["status"] not in get_args(Status):
         raise DataError(
-            f"{path}, line {number}: status: {row['status']!r} is none of {', '.join(get_args(Status))}"
+            f"{path}, {place}: status: {row['status']!r} is none of {', '.join(get_args(Status))}"
         )
 
 

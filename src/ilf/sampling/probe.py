@@ -2,8 +2,15 @@
 
 Two looks. What the model's config says it does that depends on length and is not computed here is refused at
 once. Then short texts are computed both ways. A model with sliding windows is asked once more with all its
-windows shrunk to a few tokens, so that the texts are longer than every window however wide it is; where the
-shrinking does not reach the windows, nothing changes, and the model is refused.
+windows shrunk to a few tokens, so that the texts are longer than every window however wide it is.
+
+That shows as much as texts of thousands of tokens would, which the larger models cannot be asked on a CPU
+(4,100 tokens of 7 billion weights are minutes). In the engine a window is one number, which a layer hands to
+its attention with every call; a mask that a model makes by itself is refused, whatever the text's length. So
+a window is kept exactly if the number is the model's own, and the engine keeps it. The first is seen by
+changing the model's number: each layer that had a window must hand over the new one, and the model by itself
+must answer differently than before. The second is a comparison of distances with a number, which texts
+within, at the edge of, and behind the window decide, be it 8 or 4,096. What does not follow is refused.
 """
 
 from __future__ import annotations
@@ -66,7 +73,7 @@ class Probe:
         Raises:
             Unsupported: the engine would give something else than the model by itself.
         """
-        windows = self._compare(self._expected, _NEXT, dtype)
+        windows = kept = self._compare(self._expected, _NEXT, dtype)
         if (alike := len(windows)) != (layers := kv_shape(self._net)[0]):
             raise Unsupported(f"{layers - alike} of its {layers} layers are not attention")
         inside = [window for window in windows.values() if window is not None and window < self._context]
@@ -83,7 +90,8 @@ class Probe:
                 if all(_close(a, b, dtype) for a, b in zip(self._shrunk, self._long, strict=True)):
                     raise Unsupported("its sliding window could not be tried out on a short text")
             windows = self._compare(self._shrunk, _NEXT_LONG, dtype)
-        if any(window not in (None, _SHRUNK) for window in windows.values()):
+        # Each layer with a window has the new one, and no other layer has got one by it.
+        if windows != {layer: window and _SHRUNK for layer, window in kept.items()}:
             raise Unsupported("its sliding window could not be tried out on a short text")
 
     def _compare(self, expected: list[Any], following: list[int], dtype: torch.dtype) -> _Windows:

@@ -63,16 +63,16 @@ def open(model: str) -> ScriptedSampler:
     """
     path = _table(model)
     rows = []
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         part, completions = row.get("contains"), row.get("completions")
         if not isinstance(part, str):
-            raise DataError(f"{path}, line {number}: contains: a string was expected")
+            raise DataError(f"{path}, {place}: contains: a string was expected")
         if (
             not isinstance(completions, list)
             or not completions
             or not all(isinstance(c, str) for c in completions)
         ):
-            raise DataError(f"{path}, line {number}: completions: a list of strings was expected")
+            raise DataError(f"{path}, {place}: completions: a list of strings was expected")
         rows.append((part, completions))
     return ScriptedSampler(rows, hashlib.sha256(path.read_bytes()).hexdigest())
 

@@ -6,10 +6,11 @@ for verdict in verify({task.task_id: task}, programs, limits=Limits(cpu_seconds=
 """
 
 from ilf.errors import SandboxFailure, SandboxUnavailable
+from ilf.sandbox.asynchronous import verify_async
 from ilf.sandbox.isolation import Isolation, probe
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import RECENT, self_check
-from ilf.sandbox.verify import Evaluation, Verifier, verify, verify_async
+from ilf.sandbox.verify import Evaluation, Verifier, Where, verify
 
 __all__ = [
     "RECENT",
@@ -19,6 +20,7 @@ __all__ = [
     "SandboxFailure",
     "SandboxUnavailable",
     "Verifier",
+    "Where",
     "probe",
     "self_check",
     "verify",

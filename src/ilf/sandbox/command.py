@@ -23,10 +23,12 @@ from ilf.errors import DataError, UserError
 from ilf.records import Program, Task, content_id, read_rows
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import self_check
-from ilf.sandbox.verify import Verifier
+from ilf.sandbox.verify import Verifier, Where
 
 EVERY = 10.0
 """Seconds between lines of progress where there is no terminal."""
+NAMED = 8
+"""Tasks with isolation shared that the last line names."""
 
 
 def verify(
@@ -38,8 +40,9 @@ def verify(
     workers: int | None = None,
     limits: Limits | None = None,
     unsafe: bool = False,
+    isolation: Where = "auto",
 ) -> Counter[str]:
-    """Verify the programs of a JSONL file; each row comes back with `passed`, `status` and `detail` added.
+    """Verify the programs of a JSONL file; rows come back with `passed`, `status`, `detail`, `shared`.
 
     Interrupted in any way, the same call goes on behind the last whole row.
 
@@ -51,6 +54,7 @@ def verify(
         workers: programs at once; None is one per core.
         limits: of each program.
         unsafe: without isolation.
+        isolation: where tests run, for tasks that leave it open; see `Verifier`.
 
     Returns:
         How many verdicts of each status, over the whole file.
@@ -74,6 +78,7 @@ def verify(
         "limits": limits.model_dump(),
         "repeat": repeat,
         "unsafe": unsafe,
+        "isolation": isolation,
     }
     part, key_path = out.with_name(out.name + ".part"), out.with_name(f".{out.name}.key")
     if not out.parent.is_dir():
@@ -85,19 +90,26 @@ def verify(
         _say(f"{out} has all {total} verdicts already; delete it to verify again")
         return statuses
     with _opened(part) as file, _explained(part):
-        done, statuses = _kept(file)
+        done, statuses, shared = _kept(file)
         if not done:
             _write_key(key_path, key)
         if done < total:
             self_check(unsafe=unsafe)
             if done:
                 _say(f"going on behind row {done} of {total}")
-            with Verifier(suite, limits=limits, workers=workers, unsafe=unsafe) as verifier:
-                _append(verifier, programs, file, done, total, repeat, statuses)
+            with Verifier(
+                suite, limits=limits, workers=workers, unsafe=unsafe, isolation=isolation
+            ) as verifier:
+                _append(verifier, programs, file, done, total, repeat, statuses, shared)
         os.fsync(file.fileno())
         part.replace(out)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     _say(f"{total} programs: {counts or 'none'} → {out}")
+    if shared:
+        _say(
+            f"{shared.total()} of them with isolation shared, where a hostile program is able to cheat: "
+            f"{len(shared)} tasks ({', '.join(list(shared)[:NAMED])}{' …' if len(shared) > NAMED else ''})"
+        )
     return statuses
 
 
@@ -109,6 +121,7 @@ def _append(
     total: int,
     repeat: int,
     statuses: Counter[str],
+    shared: Counter[str],
 ) -> None:
     waiting: list[dict[str, Any]] = []
 
@@ -118,12 +131,13 @@ def _append(
                 waiting.append(row)
                 yield Program(task_id=row["task_id"], code=row["code"])
 
-    with _progress(total, done) as advance:
+    with _progress(total, done, shared) as advance:
         for verdict in verifier.verify(source(), repeat=repeat):
             row = waiting.pop(0)
             row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
-            file.write(_line(row))
+            file.write(_line(row | {"shared": verdict.shared}))
             statuses[verdict.status] += 1
+            shared.update([verdict.task_id] if verdict.shared else [])
             advance()
 
 
@@ -142,17 +156,17 @@ def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
     """
     digest = hashlib.sha256()
     total = 0
-    for number, row in read_rows(path):
+    for place, row in read_rows(path):
         for field in ("task_id", "code"):
             if field not in row:
-                raise DataError(f"{path}, line {number}: {field}: missing")
+                raise DataError(f"{path}, {place}: {field}: missing")
         name, code = row["task_id"], row["code"]
         if not isinstance(code, str):
-            raise DataError(f"{path}, line {number}: code: text was expected, not {type(code).__name__}")
+            raise DataError(f"{path}, {place}: code: text was expected, not {type(code).__name__}")
         if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-            raise DataError(f"{path}, line {number}: task_id: {name!r} is not an id")
+            raise DataError(f"{path}, {place}: task_id: {name!r} is not an id")
         if str(name) not in tasks:
-            raise DataError(f"{path}, line {number}: task_id: {name!r} is not among the {len(tasks)} tasks")
+            raise DataError(f"{path}, {place}: task_id: {name!r} is not among the {len(tasks)} tasks")
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
         total += 1
     return digest.hexdigest(), total
@@ -172,6 +186,7 @@ def _same(existing: Path, key_path: Path, key: dict[str, Any]) -> None:
         ("limits", "other limits"),
         ("repeat", "another --repeat"),
         ("unsafe", "another --unsafe"),
+        ("isolation", "another --isolation"),
     ):
         if found.get(name) != key[name]:
             raise DataError(f"{existing} holds verdicts made with {what}; delete it or choose another --out")
@@ -206,9 +221,13 @@ def _explained(part: Path) -> Iterator[None]:
         raise
 
 
-def _kept(file: IO[bytes]) -> tuple[int, Counter[str]]:
-    """Whole rows of an interrupted file, and their statuses; what follows the last one is cut off."""
+def _kept(file: IO[bytes]) -> tuple[int, Counter[str], Counter[str]]:
+    """Whole rows of an interrupted file: how many, by status, and with isolation shared by task.
+
+    What follows the last one is cut off.
+    """
     statuses: Counter[str] = Counter()
+    shared: Counter[str] = Counter()
     end = 0
     file.seek(0)
     with os.fdopen(os.dup(file.fileno()), "rb") as reader:
@@ -218,12 +237,13 @@ def _kept(file: IO[bytes]) -> tuple[int, Counter[str]]:
                 if not raw.endswith(b"\n"):
                     break
                 statuses[row["status"]] += 1
+                shared.update([str(row["task_id"])] if row["shared"] else [])
             except (ValueError, KeyError, TypeError):
                 break
             end += len(raw)
     file.truncate(end)
     file.seek(0, os.SEEK_END)
-    return statuses.total(), statuses
+    return statuses.total(), statuses, shared
 
 
 def _say(text: str) -> None:
@@ -231,7 +251,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _progress(total: int, done: int) -> Iterator[Any]:
+def _progress(total: int, done: int, shared: Counter[str]) -> Iterator[Any]:
     """A function to call once per verdict: a bar on a terminal, a line now and then elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console
@@ -252,6 +272,10 @@ def _progress(total: int, done: int) -> Iterator[Any]:
         if now - last >= EVERY:
             last = now
             rate = (count - done) / (now - started)
-            _say(f"verified {count} of {total} ({rate:.0f} programs/s, {(total - count) / rate:.0f} s left)")
+            noted = f", {shared.total()} with isolation shared" if shared else ""
+            _say(
+                f"verified {count} of {total} ({rate:.0f} programs/s, {(total - count) / rate:.0f} s left)"
+                + noted
+            )
 
     yield advance

@@ -16,12 +16,12 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ilf.sandbox.folders import Folder, remove_left
 from ilf.sandbox.inside.program import MAX_ANSWER
 from ilf.sandbox.inside.server import DESCRIPTORS
 from ilf.sandbox.limits import Limits
@@ -277,20 +277,16 @@ def _compiled() -> Path:
     Where its own place takes no compiled files, a copy in the temporary folder. The server above all must
     find them: what is left of compiling in its memory, every fork would copy.
     """
+    remove_left()
     if not sys.dont_write_bytecode and compileall.compile_dir(INSIDE, quiet=2):
         return INSIDE
-    folder = Path(tempfile.mkdtemp(prefix="ilf-inside-"))
-    atexit.register(_remove, folder, os.getpid())
-    folder.chmod(0o755)
-    copy = folder / INSIDE.name
+    folder = Folder("inside")
+    atexit.register(folder.close)
+    folder.path.chmod(0o755)
+    copy = folder.path / INSIDE.name
     shutil.copytree(INSIDE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(copy, quiet=2)
     return copy
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.lru_cache(maxsize=1)
@@ -365,5 +361,8 @@ def _advice() -> str:
     if _setting("/proc/sys/user/max_user_namespaces") == "0":
         return "Allow user namespaces: sudo sysctl user.max_user_namespaces=15000."
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return "In a container: start it with --security-opt seccomp=unconfined --cap-add SYS_ADMIN."
+        return (
+            "In a container: start it with --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined (docs/docker.md)."
+        )
     return "User namespaces must be allowed for this user."

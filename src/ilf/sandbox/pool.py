@@ -12,17 +12,16 @@ import contextlib
 import itertools
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ilf.errors import SandboxFailure
+from ilf.sandbox.folders import Folder
 from ilf.sandbox.inside import codec
 from ilf.sandbox.isolation import Isolation, end, start
 from ilf.sandbox.limits import Limits
@@ -66,7 +65,7 @@ class Worker:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.folders: list[str] = []
+        self.folders: list[Folder] = []
         self.servers: set[str] = set()
         self.tasks: set[str] = set()
         self.jobs: collections.deque[Job] = collections.deque()
@@ -80,8 +79,8 @@ class Worker:
         pool = self.pool
         folder = "/tmp"
         if pool.how is None:
-            folder = tempfile.mkdtemp(prefix="ilf-unsafe-")
-            self.folders.append(folder)
+            self.folders.append(Folder("unsafe"))
+            folder = str(self.folders[-1].path)
         process = start(role, pool.how, descriptor, pool.limits, folder=folder, **options)
         self.processes.append(process)
 
@@ -159,7 +158,7 @@ class Worker:
             if process.stderr is not None:
                 process.stderr.close()
         for folder in self.folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.close()
 
 
 class Pool:

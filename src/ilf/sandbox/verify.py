@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from ilf.errors import DataError, SandboxFailure, SandboxUnavailable
 from ilf.records import Program, Task, Verdict, content_id
@@ -22,6 +22,8 @@ from ilf.sandbox.report import detail_of
 SANDBOX_ERROR_SHARE = 0.02
 """Above this share of `sandbox_error`, once `SANDBOX_ERROR_MIN` of them came, verifying stops."""
 SANDBOX_ERROR_MIN = 5
+Where = Literal["auto", "separate", "shared"]
+"""In which process tests run, for tasks that do not say it: outside the program's, inside it, or as found."""
 FIELDS = ("status", "test", "call", "expected", "actual", "error", "line", "stdout", "seconds")
 
 
@@ -38,6 +40,22 @@ class Evaluation:
     stdout: str | None
 
 
+_needs_shared: dict[tuple[str, str], bool] = {}
+"""(Task's content, limits) → whether its reference passes in shared isolation only; found once a process."""
+
+
+class _Ticket(NamedTuple):
+    """What a job is about."""
+
+    task: Task
+    program: Program
+    run: int = 0
+    settles: bool = False
+    """It is the task's reference in separate isolation: what comes of it says where programs are tested."""
+    asked: bool = True
+    """Somebody waits for the verdict."""
+
+
 class Verifier:
     """Warm workers that verify programs; a context manager.
 
@@ -46,6 +64,9 @@ class Verifier:
         limits: of each program.
         workers: how many at once; None is one per core.
         unsafe: run programs without isolation where there is none.
+        isolation: where tests run, for tasks that leave it open (`Task.isolation` is `auto`). `auto` is
+            `shared` where the reference passes only so, else `separate`; it costs one run of the reference a
+            task and process.
 
     Raises:
         SandboxUnavailable: no isolation here, and `unsafe` is not set.
@@ -58,9 +79,11 @@ class Verifier:
         limits: Limits | None = None,
         workers: int | None = None,
         unsafe: bool = False,
+        isolation: Where = "auto",
     ) -> None:
         self.tasks: Mapping[str, Task] = tasks or {}
         self.limits = limits or Limits()
+        self.where: Where = isolation
         self.isolation = probe()
         if unsafe:
             self.isolation = Isolation(False, "none", None, "switched off by --unsafe")
@@ -107,21 +130,81 @@ class Verifier:
                 self.busy.discard(pool)
                 self.idle.setdefault(size, []).append(pool)
 
-    def _job(self, task: Task, program: Program, run: int = 0) -> Job:
-        code = program.code
+    def _known(self, task: Task) -> _Known:
         known = self.known.get(task.task_id)
         if known is None or known.task is not task:
             known = self.known[task.task_id] = _Known(task)
-        message: dict[str, Any] = {"key": known.key, "code": code, "seed": run}
-        if task.isolation == "shared":
+        return known
+
+    def _job(self, ticket: _Ticket) -> Job:
+        known, code = self._known(ticket.task), ticket.program.code
+        message: dict[str, Any] = {"key": known.key, "code": code, "seed": ticket.run}
+        if self._shared(ticket.task):
             setup, tests = known.counting
-            message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(task.tests)}
+            message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(ticket.task.tests)}
         numpy = self.numpy and (known.numpy or "numpy" in code)
-        weight = len(code) + known.weight
-        job = Job(message, known.fields, weight, numpy, run, tag=(task, program))
+        job = Job(message, known.fields, len(code) + known.weight, numpy, ticket.run, tag=ticket)
         if not code.strip():
             job.result = {"status": "no_code", "error": "the completion held no code"}
         return job
+
+    def _where(self, task: Task) -> Where:
+        return self.where if task.isolation == "auto" else task.isolation
+
+    def _found(self, task: Task) -> tuple[str, str]:
+        """Where `_needs_shared` keeps what was found about a task."""
+        return self._known(task).key, content_id(self.limits.model_dump(), self.isolation.available)
+
+    def _shared(self, task: Task) -> bool:
+        """Whether a task's tests run inside the program's process, as far as that is known yet."""
+        where = self._where(task)
+        return _needs_shared.get(self._found(task), False) if where == "auto" else where == "shared"
+
+    def _settle(self, task: Task, verdict: Verdict) -> None:
+        """Note where a task's tests run, from the verdict on its reference in separate isolation."""
+        key = self._found(task)
+        if verdict.status == "sandbox_error":
+            return
+        # Limits that were broken have nothing to do with isolation.
+        _needs_shared[key] = verdict.status in ("failed", "error")
+        if _needs_shared[key]:
+            reference = Program(task_id=task.task_id, code=task.reference or "")
+            _needs_shared[key] = self._alone(_Ticket(task, reference)).passed
+
+    def _alone(self, ticket: _Ticket) -> Verdict:
+        with self.pool(1) as pool:
+            [job] = pool.run([self._job(ticket)])
+        return self._verdict(job)
+
+    def _tickets(self, programs: Iterable[tuple[Task, Program]], repeat: int) -> Iterator[_Ticket]:
+        """The programs; before the first one of a task of which nothing is known yet, its reference."""
+        asked: set[tuple[str, str]] = set()
+        for task, program in programs:
+            settles = False
+            if self._where(task) == "auto" and task.reference is not None:
+                key = self._found(task)
+                settles = key not in _needs_shared and key not in asked
+                asked.add(key)
+            if settles and program.code != task.reference:
+                yield _Ticket(task, Program(task_id=task.task_id, code=task.reference or ""), 0, True, False)
+                settles = False
+            for run in range(repeat):
+                yield _Ticket(task, program, run, settles and run == 0)
+
+    def _verdicts(
+        self, programs: Iterable[tuple[Task, Program]], repeat: int, workers: int
+    ) -> Generator[Verdict]:
+        """A verdict a program and run, in order."""
+        with self.pool(workers) as pool:
+            for job in pool.run(map(self._job, self._tickets(programs, repeat))):
+                ticket, verdict = job.tag, self._verdict(job)
+                if ticket.settles:
+                    self._settle(ticket.task, verdict)
+                if not ticket.asked:
+                    continue
+                if not verdict.shared and self._shared(ticket.task):  # begun before that was found
+                    verdict = self._alone(ticket)
+                yield verdict
 
     def verify(self, programs: Iterable[Program], *, repeat: int = 1) -> Iterator[Verdict]:
         """Verdicts on `programs`, in their order, as they come.
@@ -136,21 +219,20 @@ class Verifier:
             SandboxFailure: too many programs could not be verified for the sandbox's own reasons.
         """
 
-        def jobs() -> Iterator[Job]:
+        def pairs() -> Iterator[tuple[Task, Program]]:
             for program in programs:
                 task = self.tasks.get(program.task_id)
                 if task is None:
                     raise DataError(
                         f"task {program.task_id!r} is not among the {len(self.tasks)} tasks given"
                     )
-                for run in range(repeat):
-                    yield self._job(task, program, run)
+                yield task, program
 
         done = failed = 0
         runs: list[Verdict] = []
-        with self.pool(self.workers) as pool:
-            for job in pool.run(jobs()):
-                runs.append(self._verdict(job))
+        with closing(self._verdicts(pairs(), repeat, self.workers)) as verdicts:
+            for one in verdicts:
+                runs.append(one)
                 if len(runs) < repeat:
                     continue
                 verdict = runs[0] if repeat == 1 else merged(runs)
@@ -167,10 +249,8 @@ class Verifier:
 
     def verify_one(self, task: Task, code: str) -> Verdict:
         """The verdict on one program, from a warm worker."""
-        program = Program(task_id=task.task_id, code=code)
-        with self.pool(1) as pool:
-            [job] = pool.run([self._job(task, program)])
-        return self._verdict(job)
+        [verdict] = self._verdicts([(task, Program(task_id=task.task_id, code=code))], 1, 1)
+        return verdict
 
     def run(self, task: Task, code: str, expression: str) -> Evaluation:
         """Evaluate an expression (or run statements) after the program, in its jail.
@@ -191,7 +271,7 @@ class Verifier:
         )  # fmt: skip
 
     def _verdict(self, job: Job) -> Verdict:
-        task, program = job.tag
+        task, program = job.tag.task, job.tag.program
         result = job.result or {}
         if "bad_task" in result:
             raise DataError(f"task {program.task_id!r}: its tests cannot be run: {result['bad_task']}")
@@ -204,7 +284,7 @@ class Verifier:
                 "task_id": program.task_id,
                 "program_id": program.program_id,
                 "isolation": "bubblewrap" if self.isolation.available else "unsafe",
-                "shared": task.isolation == "shared",
+                "shared": bool(job.message.get("shared")),
                 "detail": detail_of(fields, task),
             }
         )
@@ -251,6 +331,7 @@ def verify(
     workers: int | None = None,
     repeat: int = 1,
     unsafe: bool = False,
+    isolation: Where = "auto",
 ) -> Iterator[Verdict]:
     """Verdicts on `programs`, in their order, as they come; memory does not grow with their number.
 
@@ -261,70 +342,15 @@ def verify(
         workers: programs at once; None is one per core.
         repeat: runs of each program; more than one finds those that pass only sometimes (`flaky`).
         unsafe: run programs without isolation where there is none.
+        isolation: where tests run, for tasks that leave it open; see `Verifier`.
 
     Raises:
         SandboxUnavailable: no isolation here, and `unsafe` is not set.
         SandboxFailure: too many programs could not be verified for the sandbox's own reasons.
         DataError: a program's task is not among the tasks, or a task's tests are not Python.
     """
-    with Verifier(tasks, limits=limits, workers=workers, unsafe=unsafe) as verifier:
+    with Verifier(tasks, limits=limits, workers=workers, unsafe=unsafe, isolation=isolation) as verifier:
         yield from verifier.verify(programs, repeat=repeat)
-
-
-async def verify_async(
-    tasks: Mapping[str, Task],
-    programs: Iterable[Program] | AsyncIterable[Program],
-    *,
-    limits: Limits | None = None,
-    workers: int | None = None,
-    repeat: int = 1,
-    unsafe: bool = False,
-) -> AsyncIterator[Verdict]:
-    """`verify` for an event loop: programs may come from an async iterator, verdicts go to one.
-
-    Arguments, order and errors are those of `verify`.
-    """
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    stopped = threading.Event()
-    iterator = aiter(programs) if isinstance(programs, AsyncIterable) else None
-    plain = None if isinstance(programs, AsyncIterable) else iter(programs)
-
-    def source() -> Iterator[Program]:
-        while not stopped.is_set():
-            if iterator is not None:
-                try:
-                    yield asyncio.run_coroutine_threadsafe(_next(iterator), loop).result()
-                except StopAsyncIteration:
-                    return
-            else:
-                assert plain is not None
-                yield from plain
-                return
-
-    verdicts = verify(tasks, source(), limits=limits, workers=workers, repeat=repeat, unsafe=unsafe)
-    end = object()
-    try:
-        while True:
-            verdict = await asyncio.to_thread(next, verdicts, end)
-            if verdict is end:
-                return
-            assert isinstance(verdict, Verdict)
-            yield verdict
-    finally:
-        stopped.set()
-        await asyncio.to_thread(_close, verdicts)
-
-
-async def _next(iterator: AsyncIterator[Program]) -> Program:
-    return await anext(iterator)
-
-
-def _close(verdicts: Iterator[Verdict]) -> None:
-    close = getattr(verdicts, "close", None)
-    if close is not None:
-        close()
 
 
 def tally(verdicts: Iterable[Verdict]) -> Counter[str]:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics
+from ilf import costs, metrics
 from ilf.config import EvaluationConfig, SamplingConfig, VerifyConfig
+from ilf.costs import Cost
 from ilf.errors import LeakError
 from ilf.policy import Model
 from ilf.records import Program, Refinement, Rows, Task, Verdict
 from ilf.runfolder import digest, write_text
-from ilf.runner import Cost, Job, Runner, Step
+from ilf.runner import Job, Runner, Step
 from ilf.steps.programs import Sample
-from ilf.steps.sampling import sample_counts, sampling_cost
-from ilf.steps.verdicts import Verify
+from ilf.steps.sampling import sample_counts
+from ilf.steps.verdicts import SHARED, Verify
 from ilf.tasks import source_hash
 
 
@@ -55,9 +56,11 @@ class Evaluate(Step[Path]):
         }
 
     def cost(self) -> Cost:
-        """n samples a task and model."""
-        prompts = len(self.models) * len(self.tasks) + 2 * len(self.validation)
-        return sampling_cost(prompts, self.evaluation.sampling)
+        """n samples a task and model, each with a verdict."""
+        programs = len(self.models) * len(self.tasks) + 2 * len(self.validation)
+        folder = next(iter(self.models.values())).folder
+        sampled = costs.sampling(programs, self.evaluation.sampling, folder)
+        return sampled + Cost(disk=costs.VERDICT_BYTES * sampled.samples)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample and verify each model's programs, then compare."""
@@ -89,7 +92,7 @@ class Evaluate(Step[Path]):
             from ilf.training import write_card
 
             write_card(Path(after.ref), evaluation=results)
-        return counts
+        return {what: count for what, count in counts.items() if count or what != SHARED}
 
     def _measured(
         self,
@@ -111,6 +114,7 @@ class Evaluate(Step[Path]):
                 metrics.count(tasks, verdicts), split=split, n=asked.sampling.n, ks=asked.k,
                 temperature=asked.sampling.temperature, seed=self.seed,
             )  # fmt: skip
+            counts[SHARED] = counts.get(SHARED, 0.0) + sum(verdict.shared for verdict in verdicts)
             for what, count in sample_counts(programs).items():
                 counts[what] += count
         return results

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ilf import policy
+from ilf import costs, policy
 from ilf.config import LearnerConfig
+from ilf.costs import Cost
 from ilf.learners import Lesson, learner_of
 from ilf.policy import Model
 from ilf.records import Example, Feedback
 from ilf.runfolder import digest_of
-from ilf.runner import Cost, Job, Step
+from ilf.runner import Job, Step
 from ilf.training import FinetuneConfig
 
 
@@ -48,7 +49,7 @@ class Learn(Step[Model]):
 
     def cost(self) -> Cost:
         """At most `max_length` tokens an example and epoch."""
-        return Cost(tokens=len(self.examples) * self.finetune.epochs * self.finetune.max_length)
+        return costs.fine_tuning(len(self.examples), self.finetune, self.start.folder)
 
     def run(self, job: Job) -> Mapping[str, float]:
         """Hand it to the learner; a folder that holds something else is replaced."""

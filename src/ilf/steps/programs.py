@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilf import costs
 from ilf.config import SamplingConfig
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.policy import Model
 from ilf.progress import progress
 from ilf.records import Program, Rows, Task
 from ilf.runfolder import Growing
-from ilf.runner import Cost, Job, Step
-from ilf.steps.sampling import batched, require_room, sample_counts, samples_of, sampling_cost, seed_of
+from ilf.runner import Job, Step
+from ilf.steps.sampling import batched, require_room, sample_counts, samples_of, seed_of
 from ilf.tasks import source_hash
 
 
@@ -46,7 +48,7 @@ class Sample(Step[Rows[Program]]):
 
     def cost(self) -> Cost:
         """n samples a task."""
-        return sampling_cost(len(self.tasks), self.sampling)
+        return costs.sampling(len(self.tasks), self.sampling, self.model.folder)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample batch by batch.

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import metrics
+from ilf import costs, metrics
 from ilf.config import SamplingConfig, VerifyConfig
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.policy import Writer
 from ilf.progress import Progress, progress
 from ilf.prompts import Prompt
 from ilf.records import Feedback, Program, Refinement, Rows, Task
 from ilf.runfolder import Growing
-from ilf.runner import Cost, Job, Step
+from ilf.runner import Job, Step
 from ilf.steps.refiner import Refiner
 from ilf.steps.sampling import (
     batched,
@@ -23,9 +24,9 @@ from ilf.steps.sampling import (
     require_room,
     sample_counts,
     samples_of,
-    sampling_cost,
     seed_of,
 )
+from ilf.steps.verdicts import shared_counts
 from ilf.tasks import source_hash
 
 
@@ -75,8 +76,8 @@ class Refine(Step[Rows[Refinement]]):
         }
 
     def cost(self) -> Cost:
-        """n samples an item."""
-        return sampling_cost(len(self.feedback), self.sampling)
+        """n samples an item, each with a verdict."""
+        return costs.sampling(len(self.feedback), self.sampling, self.refiner.model.folder)
 
     def run(self, job: Job) -> dict[str, float]:
         """Sample and verify, batch by batch.
@@ -105,7 +106,8 @@ class Refine(Step[Rows[Refinement]]):
         growing.finish()
         found = self.result(job.out)
         passed = sum(r.verdict is not None and r.verdict.passed for r in found)
-        return {**sample_counts(found), "passed": passed}
+        shared = shared_counts(r.verdict for r in found if r.verdict is not None)
+        return {**sample_counts(found), "passed": passed, **shared}
 
     def _prompt(self, writer: Writer, item: Feedback) -> Prompt:
         text = item.text if self.use_feedback else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilf import policy
+from ilf import costs, policy
 from ilf.config import RefinerConfig
+from ilf.costs import Cost
 from ilf.errors import DataError, TrainingError, UserError
 from ilf.policy import Model
 from ilf.progress import say
@@ -52,6 +53,12 @@ class Teach(Step[Refiner]):
             "refiner": self.refiner.model_dump(exclude={"sampling"}),
             "seed": self.seed,
         }
+
+    def cost(self) -> Cost:
+        """That of fine-tuning; worked examples take nothing."""
+        if self.refiner.method == "few-shot":
+            return Cost()
+        return costs.fine_tuning(len(self.feedback), self.refiner.finetune, self.start.folder)
 
     def run(self, job: Job) -> Mapping[str, float]:
         """Write the model folder, or the worked examples.

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from ilf import costs
 from ilf.config import SamplingConfig
 from ilf.errors import ModelError, PromptTooLong, SandboxFailure
 from ilf.policy import Writer
@@ -15,7 +16,6 @@ from ilf.progress import Progress
 from ilf.prompts import Prompt
 from ilf.records import Program, Refinement, Task, Verdict
 from ilf.runfolder import require_disk
-from ilf.runner import Cost
 from ilf.sampling import Completion, SamplingParams
 
 T = TypeVar("T")
@@ -41,15 +41,6 @@ def sample_counts(rows: Iterable[Program | Refinement]) -> dict[str, float]:
         counts["samples"] += 1
         counts["tokens"] += row.tokens or 0
     return counts
-
-
-def sampling_cost(prompts: int, settings: SamplingConfig) -> Cost:
-    """The most that n samples of each of so many prompts take.
-
-    A token is about four characters; a row has the completion, the program that contains it, and numbers.
-    """
-    samples = prompts * settings.n
-    return Cost(samples, samples * settings.max_tokens, samples * (8 * settings.max_tokens + 1000))
 
 
 def params_of(writer: Writer, settings: SamplingConfig, seed: int) -> SamplingParams:
@@ -88,7 +79,7 @@ def require_room(
         writer.sampler.check(prompts, params_of(writer, settings, 0))
     except PromptTooLong as error:
         raise ModelError(f"task {tasks[error.prompt].task_id}: {error}") from None
-    require_disk(out.parent, sampling_cost(len(prompts), settings).disk, f"sampling {out.name}")
+    require_disk(out.parent, costs.sampling(len(prompts), settings).disk, f"sampling {out.name}")
 
 
 def samples_of(

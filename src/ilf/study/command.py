@@ -147,8 +147,10 @@ def _share(lab: Lab) -> Shared:
 
 def rehearsal(settings: StudyConfig, out: Path | None) -> tuple[StudyConfig, Path]:
     """The study with a scripted model on a few tasks (`ilf.dryrun`)."""
-    from ilf.dryrun import dry
+    from ilf.dryrun import dry, print_expected
 
+    print_expected(settings.run, Path("runs") / settings.run.name)
+    say("that is the run of one seed, which the arms share; what they take comes on top")
     folder = out or Path("studies") / f"{settings.name}-dry"
     script = folder.with_name(f"{folder.name}-script")
     shutil.rmtree(script, ignore_errors=True)

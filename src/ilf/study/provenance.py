@@ -48,6 +48,7 @@ def provenance(folder: Path, results: Results) -> list[tuple[str, str]]:
         ("Tokens fine-tuned on", f"{sum(counts.get('tokens', 0) for counts in trained):,.0f}"),
         ("Feedback", f"{len(everything)} items{spent}"),
     ]
+    rows += parts.shared_rows(manifests)
     for result in results.arms:
         for row in result.seeds:
             rows.append((f"Weights of {result.arm.label}, seed {row.seed} (sha256)", row.model))

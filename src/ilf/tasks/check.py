@@ -28,7 +28,9 @@ class Checked:
     verdicts: tuple[Verdict, ...]
     """Of the others, in the tasks' order."""
     shared: tuple[str, ...]
-    """Ids of tasks whose tests must run inside the program's own process (`Task.isolation`)."""
+    """Ids of tasks whose rows ask for tests inside the program's own process (`Task.isolation`)."""
+    found: tuple[str, ...]
+    """Ids of tasks that leave it open, and whose tests ran there: their references pass only so."""
 
     @property
     def failing(self) -> list[Verdict]:
@@ -43,12 +45,14 @@ def check(tasks: Sequence[Task], verify: Verify) -> Checked:
         verdicts = []
         for verdict in verify(programs):
             verdicts.append(verdict)
-            bar.advance(1)
+            bar.advance(1, shared=verdict.shared)
+    asking = {t.task_id for t in tasks if t.isolation == "shared"}
     return Checked(
         tasks=len(tasks),
         without_reference=tuple(t.task_id for t in tasks if t.reference is None),
         verdicts=tuple(verdicts),
-        shared=tuple(t.task_id for t in tasks if t.isolation == "shared"),
+        shared=tuple(t.task_id for t in tasks if t.task_id in asking),
+        found=tuple(v.task_id for v in verdicts if v.shared and v.task_id not in asking),
     )
 
 

@@ -19,6 +19,7 @@ from ilf.terminal import console
 
 if TYPE_CHECKING:
     from ilf.prompts import Style
+    from ilf.sandbox import Where
 
 NAMED = 20
 """How many failing references are printed in full."""
@@ -110,13 +111,16 @@ def in_full(task: Task, style: str = "completion") -> str:
 
 
 @contextmanager
-def _verifier(tasks: Sequence[Task], cpu_seconds: float, unsafe: bool) -> Iterator[Verify]:
+def _verifier(
+    tasks: Sequence[Task], cpu_seconds: float, unsafe: bool, isolation: Where = "auto"
+) -> Iterator[Verify]:
     from ilf.sandbox import Limits, Verifier, self_check
 
     self_check(unsafe=unsafe)
     # Twice as much by the clock: a program that waits is stopped, one on a busy machine is not.
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=2 * cpu_seconds)
-    with Verifier({t.task_id: t for t in tasks}, limits=limits, unsafe=unsafe) as verifier:
+    known = {t.task_id: t for t in tasks}
+    with Verifier(known, limits=limits, unsafe=unsafe, isolation=isolation) as verifier:
 
         def verify(programs: Iterable[Program]) -> Iterator[Verdict]:
             return verifier.verify(programs)
@@ -130,6 +134,7 @@ def check(
     ids: str | None = None,
     feedback: Path | None = None,
     cpu_seconds: float = 30.0,
+    isolation: Where = "auto",
     unsafe: bool = False,
 ) -> int:
     """Run every reference program, and the programs of feedback; print what is wrong, and counts.
@@ -139,6 +144,7 @@ def check(
         ids: only these tasks.
         feedback: a file of feedback on the source's tasks; for a shipped suite its own.
         cpu_seconds: for each program.
+        isolation: where tests run, for tasks that leave it open; see `ilf.sandbox.Verifier`.
         unsafe: without isolation.
 
     Returns:
@@ -152,10 +158,13 @@ def check(
         feedback = SUITES[source] / "feedback.jsonl"
     items = recorded.read(feedback, None if ids else by_id) if feedback is not None else []
     items = [item for item in items if item.task_id in by_id]
-    with _verifier(tasks, cpu_seconds, unsafe) as verify:
+    with _verifier(tasks, cpu_seconds, unsafe, isolation) as verify:
         checked = check_tasks(tasks, verify)
         complaints = check_feedback(items, by_id, verify)
-    weaker = _pass_when_shared([by_id[v.task_id] for v in checked.failing], cpu_seconds, unsafe)
+    apart = [by_id[v.task_id] for v in checked.failing if not v.shared]
+    if isolation == "auto":  # it has been tried there already
+        apart = [task for task in apart if task.isolation == "separate"]
+    weaker = _pass_when_shared(apart, cpu_seconds, unsafe)
     for verdict in checked.failing[:NAMED]:
         _print(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
     more = [verdict.task_id for verdict in checked.failing[NAMED:]]
@@ -169,11 +178,17 @@ def check(
     if checked.without_reference:
         _print(f"{len(checked.without_reference)} tasks have no reference program.")
     named = f" ({', '.join(checked.shared)})" if checked.shared else ""
-    _print(f"{len(checked.shared)} tasks have isolation shared{named}.")
+    _print(f"{len(checked.shared)} tasks ask for isolation shared{named}.")
+    if checked.found:
+        why = "because their references pass only so" if isolation == "auto" else "as --isolation says"
+        _print(
+            f"{len(checked.found)} tasks get isolation shared, {why}; tests run inside the program's process "
+            f"there, and a hostile program is able to cheat: {', '.join(checked.found)}"
+        )
     if weaker:
         _print(
             f'{len(weaker)} of the failing ones pass with isolation = "shared" in their row, where tests run '
-            f"inside the program's process and a hostile program can cheat: {', '.join(weaker)}"
+            f"inside the program's process and a hostile program is able to cheat: {', '.join(weaker)}"
         )
     if feedback is not None:
         for place, complaint in list(complaints.items())[:NAMED]:
@@ -188,7 +203,7 @@ def check(
 
 def _pass_when_shared(failing: Sequence[Task], cpu_seconds: float, unsafe: bool) -> list[str]:
     """Ids of the tasks whose references pass where the tests run inside the program's own process."""
-    tried = [t.model_copy(update={"isolation": "shared"}) for t in failing if t.isolation == "separate"]
+    tried = [task.model_copy(update={"isolation": "shared"}) for task in failing]
     if not tried:
         return []
     with _verifier(tried, cpu_seconds, unsafe) as verify:

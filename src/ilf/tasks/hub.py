@@ -9,8 +9,8 @@ from ilf.errors import DataError, missing
 from ilf.tasks.splits import number
 
 
-def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (number from 1, row) of every split of `dataset`, in the order of the number in the field `by`.
+def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (`row N`, row) of every split of `dataset`, in the order of the number in the field `by`.
 
     Raises:
         MissingDependency: `datasets` is not installed.
@@ -36,7 +36,8 @@ def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[int, dict[
         datasets.config.HF_HUB_OFFLINE = before
     found = [dict(row) for split in splits.values() for row in split]
     found.sort(key=lambda row: number(str(row[by])) or 0)
-    yield from enumerate(found, start=1)
+    for count, row in enumerate(found, start=1):
+        yield f"row {count}", row
 
 
 def _answers(dataset: str) -> bool:

@@ -40,27 +40,27 @@ def must_parse(field: str, what: str, code: str) -> None:
         raise BadRow(f"{field}: {what} does not parse: {problem(error)}") from None
 
 
-def collect(place: str, rows: Iterable[tuple[int, Row]], convert: Callable[[Row], Task]) -> list[Task]:
-    """Convert (line number, row) pairs read from `place` to tasks.
+def collect(source: str, rows: Iterable[tuple[str, Row]], convert: Callable[[Row], Task]) -> list[Task]:
+    """Convert (place, row) pairs read from `source` to tasks.
 
     Raises:
-        DataError: one line naming the file, the line and the field: a field is missing or wrong, there are
-            no tests, a test or the reference does not parse, an id was there before, or there is no row.
+        DataError: one line naming file, line or row, and field: a field is missing or wrong, there are no
+            tests, a test or the reference does not parse, an id was there before, or there is no row.
     """
     tasks = []
-    seen: dict[str, int] = {}
-    for number, row in rows:
+    seen: dict[str, str] = {}
+    for place, row in rows:
         try:
             task = convert(row)
             if task.task_id in seen:
-                raise BadRow(f"task_id: {task.task_id!r} is already on line {seen[task.task_id]}")
+                raise BadRow(f"task_id: {task.task_id!r} is already on {seen[task.task_id]}")
             _check(task)
         except BadRow as error:
-            raise DataError(f"{place}, line {number}: {error}") from None
-        seen[task.task_id] = number
+            raise DataError(f"{source}, {place}: {error}") from None
+        seen[task.task_id] = place
         tasks.append(task)
     if not tasks:
-        raise DataError(f"{place}: no tasks in it")
+        raise DataError(f"{source}: no tasks in it")
     return tasks
 
 

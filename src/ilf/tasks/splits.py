@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -116,6 +116,8 @@ def split_tasks(tasks: Sequence[Task], splits: Mapping[str, SplitSpec]) -> dict[
 def split_by_seed(tasks: Sequence[Task], seed: int, held_out: str = "test") -> dict[str, list[Task]]:
     """Splits for tasks that name none: 25% refine, 45% train, 30% held out, in the source's order.
 
+    Which task goes where depends on the seed and the tasks' ids alone, not on their order in the file.
+
     Raises:
         ConfigError: fewer than `FEWEST` tasks.
     """
@@ -124,11 +126,12 @@ def split_by_seed(tasks: Sequence[Task], seed: int, held_out: str = "test") -> d
             f"tasks.splits: {len(tasks)} tasks without a field split, and fewer than {FEWEST} are not split "
             'by themselves: write "split": "refine", "train" or "test" into each row, or set tasks.splits'
         )
-    order = list(range(len(tasks)))
-    random.Random(f"{seed} splits").shuffle(order)
+    ranked = sorted((hashlib.sha256(f"{seed}/{t.task_id}".encode()).digest(), t.task_id) for t in tasks)
+    order = [task_id for _, task_id in ranked]
     found, start = {}, 0
     for name, share in SHARES.items():
         end = start + round(share * len(tasks))
-        found[name] = [tasks[place] for place in sorted(order[start:end])]
+        found[name] = set(order[start:end])
         start = end
-    return {**found, held_out: [tasks[place] for place in sorted(order[start:])]}
+    found[held_out] = set(order[start:])
+    return {name: [task for task in tasks if task.task_id in ids] for name, ids in found.items()}

@@ -21,6 +21,7 @@ def finetune(
     config: Path | None = None,
     overrides: Sequence[str] = (),
     card: Mapping[str, object] | None = None,
+    trust_remote_code: bool = False,
 ) -> FinetuneResult:
     """Fine-tune `model` on the rows of `examples` (JSONL) and write the model folder `out`.
 
@@ -31,6 +32,7 @@ def finetune(
         config: a TOML file of `FinetuneConfig`'s settings, or of a run (its `[finetune]` section counts).
         overrides: `key=value`, keys of `FinetuneConfig`.
         card: said in the model card besides, by heading.
+        trust_remote_code: see `ilf.models.resolve`.
 
     Raises:
         UserError: one line naming the file, the row or the key.
@@ -43,6 +45,9 @@ def finetune(
     rows = read_jsonl(examples, Example, own)
     if (note := own.passed_over()) is not None:
         say(f"{examples}: {note}")
-    result = train(model, rows, out, settings, card={"Examples file": examples.name, **(card or {})}, say=say)
+    result = train(
+        model, rows, out, settings, card={"Examples file": examples.name, **(card or {})}, say=say,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     say(f"{out}: {result.steps:,} steps, loss {result.first_loss:.3f} to {result.final_loss:.3f}")
     return result

@@ -124,12 +124,15 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
     import torch
     from transformers import AutoModelForCausalLM
 
-    from ilf.models import load_config
+    from ilf.models import adapter_base, load_config
+    from ilf.pretrained import trusted
     from ilf.training.loss import CHUNK, GPU_CHUNK
 
     settings = load_config(folder)
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
+        empty = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            settings, trust_remote_code=trusted(adapter_base(folder) or folder)
+        )
     text = settings.get_text_config()
     total = sum(parameter.numel() for parameter in empty.parameters())
     trained = total if config.method == "full" else _lora_parameters(empty, config)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import resource
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,7 @@ def finetune(
     progress: Callable[[Log], None] | None = None,
     say: Say | None = None,
     replace: bool = False,
+    trust_remote_code: bool = False,
 ) -> FinetuneResult:
     """Fine-tune a model on examples; the loss is on the completions only (paper, section 2, step 4).
 
@@ -91,6 +93,7 @@ def finetune(
         say: told, line by line, what is about to happen: counts, one decoded example with its labels marked,
             needs in memory and disk, where a resumed one goes on; without `progress`, a bar shows the steps.
         replace: an `out` that holds something else is replaced at the end instead of refused.
+        trust_remote_code: see `ilf.models.resolve`.
 
     Raises:
         TrainingError: examples that cannot be trained on, too little memory or disk, a loss that is not
@@ -99,7 +102,7 @@ def finetune(
     """
     from ilf.models import context_length, load_tokenizer, resolve, weights_hash
 
-    folder = resolve(str(model))
+    folder = resolve(str(model), trust_remote_code)
     tokenizer = load_tokenizer(folder.path)
     report = check_examples(
         tokenizer,
@@ -138,7 +141,7 @@ def finetune(
             "config": config.model_dump(mode="json"),
             "plan": json.loads((work / "plan.json").read_text(encoding="utf-8")),
             "result": result.model_dump(mode="json", exclude={"folder"}),
-            "origins": _counts(example.origin or "example" for example in examples),
+            "origins": Counter(example.origin or "example" for example in examples),
             "left_out": {"too long": list(report.too_long), "weight 0": report.unweighted},
             "card": dict(card or {}),
         }
@@ -171,6 +174,7 @@ def _train(
         from transformers import set_seed
 
         from ilf.training import loss
+        from ilf.training.changes import Written
         from ilf.training.trainer import (
             PackTrainer,
             Watch,
@@ -199,9 +203,9 @@ def _train(
     model = load_model(parent, device=plan.device, dtype=torch.float32)
     # What was loaded may be frozen: a PEFT adapter merged into its base leaves every weight so.
     model.requires_grad_(True)
+    before = Written(model, getattr(torch, config.save_dtype))
     if config.method == "lora":
         model = _with_lora(model, config)
-    before = _checksums(model, config)
     examples = _weighted(report.rows)
     way = loss.choose_way(model, examples, plan.precision, torch.device(plan.device))
     if way is not loss.WAYS[0]:
@@ -232,12 +236,15 @@ def _train(
         )
         with interruptible(watch, say):
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    if _checksums(model, config) == before:
+    final = _merged(trainer.model, work / "model", config)
+    if before.same(final):
+        rounded = config.save_dtype != "float32"
         raise TrainingError(
-            f"{len(steps)} steps changed no weight: raise learning_rate ({config.learning_rate:g}) or epochs"
-            + ("" if config.save_dtype == "float32" else ', or set save_dtype = "float32"')
+            f"{len(steps)} steps changed no weight{f' as {config.save_dtype} holds it' if rounded else ''}: "
+            f"raise learning_rate ({config.learning_rate:g}) or epochs"
+            + (', or set save_dtype = "float32"' if rounded else "")
         )
-    _save(trainer.model, load_tokenizer(parent), work / "model", config)
+    _save(final, load_tokenizer(parent), work / "model", config)
     return {
         "steps": len(steps),
         "first_loss": rows[0]["loss"],
@@ -302,28 +309,20 @@ def _with_lora(model: Any, config: FinetuneConfig) -> Any:
         raise TrainingError(f"lora_targets = {targets!r}: {str(error).splitlines()[0]}") from None
 
 
-def _checksums(model: Any, config: FinetuneConfig) -> dict[str, float]:
-    """A sum over each weight that is trained, as it will be written: equal ones say that nothing changed."""
-    import torch
-
-    # LoRA's factors are merged before they are rounded.
-    dtype = torch.float32 if config.method == "lora" else getattr(torch, config.save_dtype)
-    return {
-        name: float(weight.detach().to(dtype).double().sum())
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }
+def _merged(model: Any, folder: Path, config: FinetuneConfig) -> Any:
+    """The model as it is written into the empty `folder`: LoRA's factors kept there, if asked, and merged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if config.method != "lora":
+        return model
+    if config.keep_adapter:
+        model.save_pretrained(folder / "adapter")
+    return model.merge_and_unload()
 
 
 def _save(model: Any, tokenizer: Any, folder: Path, config: FinetuneConfig) -> None:
-    """Write weights (LoRA merged), config, generation config and tokenizer."""
+    """Write weights, config, generation config and tokenizer."""
     import torch
 
-    shutil.rmtree(folder, ignore_errors=True)
-    if config.method == "lora":
-        if config.keep_adapter:
-            model.save_pretrained(folder / "adapter")
-        model = model.merge_and_unload()
     model.to(getattr(torch, config.save_dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.rglob("*.safetensors"):
@@ -386,10 +385,3 @@ def _peak(device: str) -> int:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _counts(values: Iterator[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
