@@ -37,7 +37,10 @@ config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of 
 app.add_typer(config_app, name="config")
 
 Source = Annotated[
-    str, typer.Option("--tasks", help="starter, mbpp, mbpp:PATH, humaneval, humaneval:PATH or PATH.jsonl.")
+    str,
+    typer.Option(
+        "--tasks", help="starter, mbpp, humaneval, hub:OWNER/NAME, a file, a folder or FORMAT:PATH."
+    ),
 ]
 Overrides = Annotated[
     list[str],
@@ -54,6 +57,10 @@ Style = Annotated[
     Literal["completion", "chat"], typer.Option(help="completion for base models, chat for instruct models.")
 ]
 Ids = Annotated[str | None, typer.Option(help="Only these tasks: 11-110, 3,5,9 or split=train.")]
+Columns = Annotated[
+    str,
+    typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of your own: task_id=id,tests=asserts."),
+]
 Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
@@ -146,14 +153,33 @@ def tasks_show(
     task_id: Annotated[str | None, typer.Argument(help="One task, in full.")] = None,
     ids: Ids = None,
     style: Style = "completion",
+    columns: Columns = "",
 ) -> None:
     """List the tasks of a source, or show one with its prompt.
 
     Example: ilf tasks show mbpp:mbpp.jsonl 11
     """
     from ilf.tasks.command import show
+    from ilf.tasks.formats.mapped import parse_map
 
-    show(source, task_id=task_id, ids=ids, style=style)
+    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
+
+
+@tasks_app.command("convert")
+def tasks_convert(
+    source: Annotated[str, typer.Argument(help="A task source, in any known form.")],
+    out: Annotated[Path, typer.Option(help="The JSONL file to write, in our form.")],
+    ids: Ids = None,
+    columns: Columns = "",
+) -> None:
+    """Write tasks of any known form in ours.
+
+    Example: ilf tasks convert HumanEvalPlus.jsonl.gz --out tasks.jsonl
+    """
+    from ilf.tasks.command import convert
+    from ilf.tasks.formats.mapped import parse_map
+
+    convert(source, out, ids=ids, columns=parse_map(columns))
 
 
 @tasks_app.command("check")
@@ -165,14 +191,21 @@ def tasks_check(
     ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     unsafe: Unsafe = False,
+    columns: Columns = "",
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
 
     Example: ilf tasks check mbpp:mbpp.jsonl --feedback surge_annotations.jsonl
     """
     from ilf.tasks.command import check
+    from ilf.tasks.formats.mapped import parse_map
 
-    raise typer.Exit(check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, unsafe=unsafe))
+    raise typer.Exit(
+        check(
+            source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, unsafe=unsafe,
+            columns=parse_map(columns),
+        )
+    )  # fmt: skip
 
 
 @tasks_app.command("audit")
@@ -180,14 +213,16 @@ def tasks_audit(
     source: Annotated[str, typer.Argument(help="A task source.")],
     ids: Ids = None,
     unsafe: Unsafe = False,
+    columns: Columns = "",
 ) -> None:
     """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
 
     Example: ilf tasks audit mbpp:mbpp.jsonl
     """
     from ilf.tasks.command import audit
+    from ilf.tasks.formats.mapped import parse_map
 
-    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe))
+    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe, columns=parse_map(columns)))
 
 
 @app.command()

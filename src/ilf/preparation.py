@@ -48,7 +48,9 @@ def load_source(config: RunConfig) -> list[Task]:
     from ilf.tasks import load_tasks
 
     asked = config.tasks
-    return load_tasks(asked.source, prefix=asked.prefix, challenge_tests=asked.challenge_tests)
+    return load_tasks(
+        asked.source, prefix=asked.prefix, challenge_tests=asked.challenge_tests, columns=asked.map
+    )
 
 
 def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[str, list[Task]]:

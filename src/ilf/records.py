@@ -71,8 +71,8 @@ class Task(Record):
 
     task_id: TaskId
     description: str
-    entry_point: str
-    """Name of the function (or class) under test."""
+    entry_point: str = ""
+    """Name of the function (or class) under test; needed where the kind is `function`."""
     tests: Texts = Field(min_length=1)
     """Python test statements; all of them decide the verdict."""
     prefix: str = ""

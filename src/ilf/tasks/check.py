@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ilf.feedback.recorded import MAX_EDIT, is_near
+from ilf.kinds import FUNCTION
 from ilf.progress import progress
 from ilf.records import Feedback, Program, Task, Verdict
 from ilf.syntax import definition, find_hole, parse, try_parse
@@ -119,7 +120,9 @@ def audit(tasks: Sequence[Task], verify: Verify) -> list[Weak]:
 
 
 def stubs(task: Task) -> Iterator[tuple[str, str]]:
-    """Programs for `task` that do nothing: (what they return, code)."""
+    """Programs for `task` that do nothing: (what they return, code); none for other kinds than functions."""
+    if task.kind != FUNCTION:
+        return
     returned = [(text, text) for text in CONSTANTS]
     shown = expected(task.shown, task.entry_point)
     if shown is not None and shown not in CONSTANTS:
