@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,12 +195,20 @@ def chat_template(folder: Path) -> Callable[[str], str]:
     Raises:
         ModelError: the model has no chat template (a base model: use prompt style `completion`).
     """
+    render = chat_renderer(folder)
+    if render is None:
+        raise ModelError(f"{folder}: the model has no chat template; use prompt style 'completion'")
+    return lambda user: render([("user", user)])
+
+
+def chat_renderer(folder: Path) -> Callable[[Sequence[tuple[str, str]]], str] | None:
+    """As `chat_template` for (role, text) turns; None where the model has no chat template."""
     tokenizer = load_tokenizer(folder)
     if not tokenizer.chat_template:
-        raise ModelError(f"{folder}: the model has no chat template; use prompt style 'completion'")
+        return None
 
-    def render(user: str) -> str:
-        chat = [{"role": "user", "content": user}]
+    def render(said: Sequence[tuple[str, str]]) -> str:
+        chat = [{"role": role, "content": text} for role, text in said]
         return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
 
     return render

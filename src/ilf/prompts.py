@@ -20,6 +20,7 @@ from typing import Literal
 
 from ilf.errors import Inexpressible
 from ilf.extraction import extract
+from ilf.extraction.opening import opening
 from ilf.kinds import words_of
 from ilf.records import Task
 from ilf.syntax import (
@@ -216,17 +217,6 @@ class Prompter:
 
 
 # ---------------------------------------------------------------- the parts of a prompt
-
-
-def opening(task: Task) -> str:
-    """The code that every prompt for `task` ends with: its prefix, ending in one line break.
-
-    A task without prefix (its signature is not known) opens with `def NAME(`, or `class NAME` where the name
-    is capitalised as a class's.
-    """
-    if task.prefix.strip():
-        return normalise(task.prefix).rstrip() + "\n"
-    return f"class {task.entry_point}" if task.entry_point[:1].isupper() else f"def {task.entry_point}("
 
 
 def shown_example(test: str) -> str:

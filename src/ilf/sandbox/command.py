@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ilf.errors import DataError, UserError
+from ilf.formats.programs import Programs
 from ilf.records import Program, Task, content_id, read_rows
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import self_check
@@ -45,7 +46,8 @@ def verify(
 
     Args:
         tasks: SOURCE of the tasks, as in `ilf.tasks.load_tasks`.
-        programs: JSONL rows `{"task_id": …, "code": "…"}`; other fields are handed through.
+        programs: JSONL rows `{"task_id": …, "code": "…"}`, other fields are handed through; or a form of
+            `ilf.formats.programs`.
         out: where the verdicts go.
         repeat: runs of each program; `flaky` where they disagree.
         workers: programs at once; None is one per core.
@@ -67,7 +69,8 @@ def verify(
         raise UserError(f"repeat is {repeat}; it must be at least 1")
     limits = limits or Limits()
     suite = {task.task_id: task for task in load_tasks(tasks)}
-    digest, total = check_programs(programs, suite)
+    rows = Programs(programs, suite)
+    digest, total = check_programs(rows, suite)
     key = {
         "programs": digest,
         "tasks": content_id(*(suite[name].model_dump() for name in sorted(suite))),
@@ -93,7 +96,7 @@ def verify(
             if done:
                 _say(f"going on behind row {done} of {total}")
             with Verifier(suite, limits=limits, workers=workers, unsafe=unsafe) as verifier:
-                _append(verifier, programs, file, done, total, repeat, statuses)
+                _append(verifier, rows, file, done, total, repeat, statuses)
         os.fsync(file.fileno())
         part.replace(out)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
@@ -103,7 +106,7 @@ def verify(
 
 def _append(
     verifier: Verifier,
-    programs: Path,
+    programs: Programs,
     file: IO[bytes],
     done: int,
     total: int,
@@ -113,7 +116,7 @@ def _append(
     waiting: list[dict[str, Any]] = []
 
     def source() -> Iterator[Program]:
-        for number, (_, row) in enumerate(read_rows(programs)):
+        for number, (_, row) in enumerate(programs):
             if number >= done:
                 waiting.append(row)
                 yield Program(task_id=row["task_id"], code=row["code"])
@@ -134,15 +137,16 @@ def _line(row: dict[str, Any]) -> bytes:
         return (json.dumps(row) + "\n").encode()
 
 
-def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
-    """Hash and number of the rows of a file of programs.
+def check_programs(rows: Programs, tasks: dict[str, Task]) -> tuple[str, int]:
+    """Hash and number of the rows of a file of programs; says what they were read as, if not as ours.
 
     Raises:
         DataError: a row that is no program of one of the `tasks`, with its line.
     """
     digest = hashlib.sha256()
     total = 0
-    for number, row in read_rows(path):
+    path = rows.path
+    for number, row in rows:
         for field in ("task_id", "code"):
             if field not in row:
                 raise DataError(f"{path}, line {number}: {field}: missing")
@@ -155,6 +159,8 @@ def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
             raise DataError(f"{path}, line {number}: task_id: {name!r} is not among the {len(tasks)} tasks")
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
         total += 1
+    if rows.says is not None:
+        _say(f"{path}: read as {rows.says}: {total} programs")
     return digest.hexdigest(), total
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import ConfigError, DataError
+from ilf.formats import files
 from ilf.progress import say
 from ilf.records import Own, Task
 from ilf.syntax import signature_only, try_parse, used_names
-from ilf.tasks import files, hub, humaneval
+from ilf.tasks import hub, humaneval
 from ilf.tasks.formats import NAMES, OURS, RELATED, Format, Options, is_ours, recognise, said
 from ilf.tasks.formats.mapped import check_map, renamed
 from ilf.tasks.rows import BadRow, collect, fit, say_left_out
