@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from ilf.errors import DataError
@@ -45,6 +45,25 @@ def _as_tuple(value: object) -> object:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+def _as_tests(value: object) -> object:
+    # Tests of some kinds are objects (an input and an output); inside, every test is a text: their JSON.
+    if isinstance(value, str | dict):
+        value = (value,)
+    if isinstance(value, list | tuple):
+        return tuple(
+            json.dumps(test, ensure_ascii=False) if isinstance(test, dict) else test for test in value
+        )
+    return value
+
+
+_TESTS = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+Tests = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_tests),
+    WithJsonSchema({"anyOf": [{"type": "array", "minItems": 1, "items": _TESTS}, *_TESTS["anyOf"]]}),
+]
 
 
 def content_id(*parts: object) -> str:
@@ -73,8 +92,8 @@ class Task(Record):
     description: str
     entry_point: str = ""
     """Name of the function (or class) under test; needed where the kind is `function`."""
-    tests: Texts = Field(min_length=1)
-    """Python test statements; all of them decide the verdict."""
+    tests: Tests = Field(min_length=1)
+    """Python test statements, or what the kind says; all of them decide the verdict."""
     prefix: str = ""
     """Trusted code before the body: imports, helpers, and last the signature line of the entry point."""
     setup: str = ""

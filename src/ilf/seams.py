@@ -35,6 +35,7 @@ LEARNERS = {"sft": "ilf.learners.sft:learn"}
 
 KINDS = {
     "function": "ilf.kinds.function:Function",
+    "stdin": "ilf.kinds.stdin:Stdin",
     "answer": "ilf.kinds.answer:Answer",
 }
 """Classes of `kinds.TaskKind` (a task's `kind`)."""

@@ -145,6 +145,48 @@ ROWS = {
             "difficulty": "introductory",
             "url": "https://leetcode.example/add",
             "starter_code": "\nclass Solution:\n    def add(self, a: int, b: int) -> int:\n        ",
+        },
+        {
+            "problem_id": 0,
+            "question": "Add the numbers of a line.",
+            "solutions": json.dumps(
+                ["print sum(map(int, raw_input().split()))", "print(sum(map(int, input().split())))"]
+            ),
+            "input_output": json.dumps({"inputs": ["1 2\n", ["3 4"]], "outputs": ["3\n", ["7"]]}),
+            "difficulty": "interview",
+            "url": "https://contest.example/0",
+            "starter_code": "",
+        },
+    ],
+    "codecontests": [
+        {
+            "name": "1575_A. Add",
+            "description": "Add two numbers.",
+            "public_tests": {"input": ["1 2\n"], "output": ["3\n"]},
+            "private_tests": {"input": ["5 -5\n"], "output": ["0\n"]},
+            "generated_tests": {"input": ["1 2\n", "9 9\n"], "output": ["3\n", "18\n"]},
+            "source": 2,
+            "difficulty": 7,
+            "solutions": {
+                "language": [2, 3, 3],
+                "solution": [
+                    "int main() {}",
+                    "print raw_input()",
+                    "a, b = map(int, input().split())\nprint(a + b)",
+                ],
+            },
+            "incorrect_solutions": {"language": [], "solution": []},
+            "cf_contest_id": 1575,
+            "cf_index": "A",
+            "cf_points": 0.0,
+            "cf_rating": 1100,
+            "cf_tags": ["math", ""],
+            "is_description_translated": False,
+            "untranslated_description": "",
+            "time_limit": {"seconds": 2, "nanos": 0},
+            "memory_limit_bytes": 256000000,
+            "input_file": "",
+            "output_file": "",
         }
     ],
     "livecodebench": [
@@ -162,7 +204,18 @@ ROWS = {
             ),
             "private_test_cases": LCB_PRIVATE,
             "metadata": json.dumps({"func_name": "shift"}),
-        }
+        },
+        {
+            "question_title": "A. Twice",
+            "question_content": "Print twice the number.",
+            "platform": "atcoder",
+            "question_id": "abc301_a",
+            "starter_code": "",
+            "difficulty": "easy",
+            "public_test_cases": json.dumps([{"input": "2\n", "output": "4\n", "testtype": "stdin"}]),
+            "private_test_cases": "[]",
+            "metadata": "{}",
+        },
     ],
     "answers": [
         {"question": "Two and two?", "answer": "Add them.\n#### 1,004"},
@@ -183,6 +236,7 @@ ROWS = {
 REFERENCES = {
     "multipl-e": "def add(a, b):\n    return a + b\n",
     "livecodebench": "class Solution:\n    def shift(self, nums, k):\n        return [n + k for n in nums]\n",
+    "livecodebench/abc301_a": "print(2 * int(input()))\n",
 }
 """Programs that pass the first row's tests, for forms that publish none."""
 
@@ -195,6 +249,7 @@ WRONG = {
     "bigcodebench": "def task_func(numbers=[1, 2]):\n    return 6\n",
     "multipl-e": "def add(a, b):\n    return 3\n",
     "apps": "class Solution:\n    def add(self, a, b):\n        return 3\n",
+    "codecontests": "a, b = map(int, input().split())\nprint(3 if a == 1 else 0)\n",
     "livecodebench": "class Solution:\n    def shift(self, nums, k):\n        return [n + 1 for n in nums]\n",
     "answers": "1005",
 }

@@ -29,7 +29,7 @@ def write(folder, rows, name="rows.jsonl"):
 
 
 def test_every_form_has_a_sample_and_each_sample_is_told_apart():
-    assert set(ROWS) | {"codecontests"} == set(NAMES)
+    assert set(ROWS) == set(NAMES)
     for name, rows in ROWS.items():
         for row in rows:
             assert recognise(row).name == name, row
@@ -65,8 +65,8 @@ def test_references_pass_and_wrong_programs_fail(tmp_path):
         of_form = load_tasks(str(write(tmp_path, rows)))
         of_form = [t.model_copy(update={"task_id": f"{name}/{t.task_id}"}) for t in of_form]
         tasks |= {task.task_id: task for task in of_form}
-        for number, task in enumerate(of_form):
-            code = task.reference if task.reference is not None or number else REFERENCES[name]
+        for task in of_form:
+            code = task.reference or REFERENCES.get(task.task_id) or REFERENCES[name]
             programs.append(Program(task_id=task.task_id, code=code))
             wanted.append("passed")
         programs.append(Program(task_id=of_form[0].task_id, code=WRONG[name]))
@@ -158,6 +158,17 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 def test_an_unknown_form_says_its_fields_and_the_way_out(tmp_path):
     with pytest.raises(DataError, match="no known form, with the fields a, b .*--map task_id=id"):
         load_tasks(str(write(tmp_path, [{"a": 1, "b": 2}])))
+
+
+def test_contests_become_programs_with_their_first_solution_in_python_3(tmp_path):
+    (contest,) = load_tasks(str(write(tmp_path, ROWS["codecontests"])))
+    assert (contest.kind, len(contest.tests), contest.tags) == ("stdin", 3, ("math",))
+    assert contest.reference.endswith("print(a + b)\n")
+    _, program = load_tasks(str(write(tmp_path, ROWS["apps"])))
+    assert program.kind == "stdin" and json.loads(program.tests[1]) == {"input": "3 4", "output": "7"}
+    assert program.reference == "print(sum(map(int, input().split())))\n"
+    with pytest.raises(DataError, match="1 rows were left out, they read a file of a fixed name"):
+        load_tasks(str(write(tmp_path, [ROWS["codecontests"][0] | {"input_file": "in.txt"}])))
 
 
 # ---------------------------------------------------------------- columns of one's own

@@ -64,6 +64,15 @@ class Checked(Protocol):
         ...
 
 
+@runtime_checkable
+class Opened(Protocol):
+    """What a worded kind may have besides: how every answer begins, a code fence for a program."""
+
+    def opening(self, task: Task) -> str:
+        """Text that the prompt ends with; sampling stops at the fence that closes it."""
+        ...
+
+
 @cache
 def kind_of(name: str) -> TaskKind:
     """The kind called `name` (`Task.kind`).

@@ -13,6 +13,7 @@ from typing import Any
 
 from ilf.errors import DataError, SandboxFailure, SandboxUnavailable
 from ilf.records import Program, Task, Verdict, content_id
+from ilf.sandbox import stdin
 from ilf.sandbox.collect import collected, counting
 from ilf.sandbox.isolation import Isolation, numpy_available, probe
 from ilf.sandbox.limits import Limits, default_workers
@@ -113,9 +114,11 @@ class Verifier:
         if known is None or known.task is not task:
             known = self.known[task.task_id] = _Known(task)
         message: dict[str, Any] = {"key": known.key, "code": code, "seed": run}
-        if task.isolation == "shared":
+        if task.isolation == "shared" and task.kind != stdin.KIND:
             setup, tests = known.counting
             message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(task.tests)}
+        if task.kind == stdin.KIND:
+            message["code"] = stdin.wrapped(code, self.limits.cpu_seconds)
         numpy = self.numpy and (known.numpy or "numpy" in code)
         weight = len(code) + known.weight
         job = Job(message, known.fields, weight, numpy, run, tag=(task, program))
@@ -198,6 +201,9 @@ class Verifier:
         fields = {name: result[name] for name in FIELDS if result.get(name) is not None}
         tests = result.get("tests") or [None] * len(task.tests)
         fields["tests"] = tuple(tests)
+        told = task
+        if task.kind == stdin.KIND:
+            fields, told = stdin.told(fields, task), stdin.shown(task)
         return Verdict.model_validate(
             {
                 **fields,
@@ -205,7 +211,7 @@ class Verifier:
                 "program_id": program.program_id,
                 "isolation": "bubblewrap" if self.isolation.available else "unsafe",
                 "shared": task.isolation == "shared",
-                "detail": detail_of(fields, task),
+                "detail": detail_of(fields, told),
             }
         )
 
@@ -215,6 +221,8 @@ class _Known:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        if task.kind == stdin.KIND:
+            task = stdin.as_function(task)
         self.fields = task.model_dump(include=TASK_FIELDS)
         self.fields["tests"] = collected(task.tests)
         self.key = content_id(self.fields)

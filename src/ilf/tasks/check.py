@@ -13,6 +13,7 @@ from ilf.feedback.recorded import MAX_EDIT, is_near
 from ilf.kinds import FUNCTION
 from ilf.progress import progress
 from ilf.records import Feedback, Program, Task, Verdict
+from ilf.sandbox import stdin
 from ilf.syntax import definition, find_hole, parse, try_parse
 
 Verify = Callable[[Iterable[Program]], Iterator[Verdict]]
@@ -120,7 +121,12 @@ def audit(tasks: Sequence[Task], verify: Verify) -> list[Weak]:
 
 
 def stubs(task: Task) -> Iterator[tuple[str, str]]:
-    """Programs for `task` that do nothing: (what they return, code); none for other kinds than functions."""
+    """Programs for `task` that do nothing: (what they return or print, code)."""
+    if task.kind == stdin.KIND:
+        yield '""', "pass\n"
+        yield INPUT, "import sys\nprint(sys.stdin.read())\n"
+        if task.shown:
+            yield SHOWN, f"print({stdin.case(task.shown).outputs[0]!r})\n"
     if task.kind != FUNCTION:
         return
     returned = [(text, text) for text in CONSTANTS]

@@ -95,7 +95,9 @@ def in_full(task: Task, style: str = "completion") -> str:
         chosen = "completion"
     else:
         raise ConfigError(f"--style: {style!r} is neither completion nor chat")
-    facts = [f"Task {task.task_id}", f"entry point {task.entry_point}"]
+    facts = [f"Task {task.task_id}"]
+    facts += [f"entry point {task.entry_point}"] if task.entry_point else []
+    facts += [f"kind {task.kind}"] if task.kind != "function" else []
     facts += [f"split {task.split}"] if task.split else []
     facts += [f"tags {', '.join(task.tags)}"] if task.tags else []
     facts += ["isolation shared"] if task.isolation == "shared" else []

@@ -66,7 +66,7 @@ def apps(row: Row) -> Task:
         raise LeftOut("have no tests")
     if pairs.get("fn_name"):
         return _function(fields, pairs["fn_name"], inputs, outputs, published.starter_code, solutions)
-    tests = [(_text(given), [_text(out)]) for given, out in zip(inputs, outputs, strict=True)]
+    tests = [(_text(given), _text(out)) for given, out in zip(inputs, outputs, strict=True)]
     return program(fields, tests, solutions)
 
 
@@ -97,7 +97,7 @@ def codecontests(row: Row) -> Task:
     if published.input_file:
         raise LeftOut("read a file of a fixed name")
     tests = [
-        (given, [out])
+        (given, out)
         for cases in (published.public_tests, published.private_tests, published.generated_tests)
         for given, out in zip(cases.input, cases.output, strict=False)
     ]
@@ -158,7 +158,7 @@ def livecodebench(row: Row) -> Task:
         ]
         outputs = [_json("public_test_cases", case.output) for case in cases]
         return _function(fields, facts["func_name"], inputs, outputs, published.starter_code, [])
-    return program(fields, [(case.input, [case.output]) for case in cases], [])
+    return program(fields, [(case.input, case.output) for case in cases], [])
 
 
 # ---------------------------------------------------------------- the two kinds of row
@@ -195,9 +195,12 @@ def _function(
     )
 
 
-def program(fields: dict[str, Any], tests: Sequence[tuple[str, list[str]]], solutions: Sequence[str]) -> Task:
-    """A row that asks for a program with stdin and stdout: (input, right outputs) each test."""
-    raise LeftOut("ask for a program with stdin and stdout, which no kind of task covers")
+def program(fields: dict[str, Any], tests: Sequence[tuple[str, str]], solutions: Sequence[str]) -> Task:
+    """A row that asks for a program with stdin and stdout: (input, output) each test."""
+    said = [{"input": given, "output": out} for given, out in dict.fromkeys(tests) if out.strip()]
+    if not said:
+        raise LeftOut("have no tests with an output")
+    return Task(**fields, tests=said, reference=_parsing(solutions), kind="stdin")
 
 
 def _parsing(solutions: Iterable[str]) -> str | None:
