@@ -184,6 +184,13 @@ def test_worked_items_are_wrong_by_one_bug_and_their_refinements_pass(shop):
     assert "must be `" in items[0].text and items[0].text.count("`") == 4
 
 
+def test_worked_items_of_programs_with_stdin():
+    task = Task(task_id="sum", description="Add.", kind="stdin", tests=[{"input": "3 4", "output": "7"}],
+                reference="a, b = map(int, input().split())\nprint(a + b)\n")  # fmt: skip
+    (item,) = worked.items([task], verify=VerifyConfig(workers=1))
+    assert item.code.endswith("print(a - b)\n") and item.refinement == task.reference
+
+
 def test_a_project_from_the_starter_has_its_feedback(tmp_path):
     made = create(tmp_path / "my first", "starter")
     assert made.tasks == 316 and made.items == 147 and made.expectations == ()

@@ -9,6 +9,7 @@ from ilf import kinds
 from ilf.config import VerifyConfig
 from ilf.kinds import FUNCTION
 from ilf.records import Feedback, Program, Task
+from ilf.sandbox import stdin
 from ilf.syntax import definition, parse, try_parse
 
 AUTHOR = "ilf init"
@@ -33,7 +34,7 @@ def items(tasks: Sequence[Task], count: int = 2, *, verify: VerifyConfig | None 
     for task in tasks:
         if len(found) == count:
             break
-        if task.kind != FUNCTION or task.reference is None:
+        if task.kind not in (FUNCTION, stdin.KIND) or task.reference is None:
             continue
         tried = list(_bugs(task))[:TRIED]
         if verify is not None and tried:
@@ -54,7 +55,7 @@ def _bugs(task: Task) -> Iterator[tuple[str, str]]:
     """(program with one bug, what is wrong with it)."""
     assert task.reference is not None
     tree = parse(task.reference)
-    function = definition(tree, task.entry_point)
+    function = definition(tree, task.entry_point) if task.kind == FUNCTION else tree
     if function is None:
         return
     lines = task.reference.split("\n")

@@ -16,6 +16,7 @@ from ilf.progress import say
 from ilf.records import Own, Task
 from ilf.syntax import signature_only, try_parse, used_names
 from ilf.tasks import hub, humaneval
+from ilf.tasks.doctests import is_doctest, statements
 from ilf.tasks.formats import NAMES, OURS, RELATED, Format, Options, is_ours, recognise, said
 from ilf.tasks.formats.mapped import check_map, renamed
 from ilf.tasks.rows import BadRow, collect, fit, say_left_out
@@ -97,6 +98,9 @@ def _ours(place: str, rows: Rows, options: Options) -> list[Task]:
             task = fit(Task, own(row))
             if task.kind == "function" and not task.entry_point:
                 raise BadRow("entry_point: Field required")
+            if task.kind == "function" and any(map(is_doctest, task.tests)):
+                tests = [statements(test) if is_doctest(test) else test for test in task.tests]
+                task = task.model_copy(update={"tests": tuple(tests)})
             return task
         except BadRow as error:
             raise BadRow(f"{error}{own.near(str(error).partition(':')[0])}") from None
