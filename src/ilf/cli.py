@@ -513,6 +513,24 @@ def report(
 
 
 @app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[str, typer.Argument(help="A folder to make, or hub:OWNER/NAME.")],
+    round: Annotated[int | None, typer.Option(min=1, help="Of which round; the last by default.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub, for everybody to see.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="Name the authors of feedback.")] = False,
+) -> None:
+    """The model, its examples with their lineage, and its predictions, in the hub's layout.
+
+    Example: ilf push runs/starter published
+    """
+    from ilf.publish.command import push as command
+
+    for line in command(run, to, number=round, public=public, names=names):
+        typer.echo(line)
+
+
+@app.command()
 def runs(
     words: Annotated[
         list[str] | None,
