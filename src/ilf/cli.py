@@ -141,7 +141,8 @@ def init(
         typer.echo(f"expect little: {line}")
     for line in lacking(model):
         typer.echo(line)
-    typer.echo(f"next: cd {folder} && ilf run {CONFIG}    (with --dry-run first: seconds)")
+    first = "    (with --dry-run first: seconds)" if made.rehearses else ""
+    typer.echo(f"next: cd {folder} && ilf run {CONFIG}{first}")
 
 
 @config_app.command("show")
@@ -304,9 +305,15 @@ def verify(
 
     Example: ilf verify --tasks mbpp:mbpp.jsonl --programs programs.jsonl --out verdicts.jsonl
     """
+    from ilf import kinds
+    from ilf.config import VerifyConfig
     from ilf.sandbox.command import verify as command
 
-    command(tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe)
+    settings = VerifyConfig(limits=_limits(limits), workers=workers, unsafe=unsafe)
+    command(
+        tasks, programs, out, repeat=repeat, workers=workers, limits=settings.limits, unsafe=unsafe,
+        others=lambda suite, left: kinds.verify(suite, left, settings),
+    )  # fmt: skip
 
 
 @app.command()

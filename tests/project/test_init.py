@@ -231,6 +231,40 @@ def test_feedback_that_is_given_is_used(tmp_path):
     assert any("expect no measurable change" in line for line in made.expectations)
 
 
+def test_feedback_on_tasks_that_were_left_out_is_counted(tmp_path, capsys):
+    write_jsonl(
+        tmp_path / "tasks.jsonl",
+        [
+            *rows(5),
+            rows(1)[0].model_copy(update={"task_id": "bad", "reference": "def f(x):\n    return 0\n"}),
+        ],
+    )
+    items = [
+        Feedback(task_id=name, code="def f(x):\n    return 9\n", text="Add.", source="human")
+        for name in ("t/1", "bad")
+    ]
+    write_jsonl(tmp_path / "f.jsonl", items)
+    assert create(tmp_path / "p", str(tmp_path / "tasks.jsonl"), feedback=tmp_path / "f.jsonl").items == 1
+    said = capsys.readouterr().err
+    assert "task bad is left out" in said and "1 of 2 items are on no task of the project" in said
+    write_jsonl(tmp_path / "g.jsonl", items[1:])
+    with pytest.raises(DataError, match="no item is on a task of the project"):
+        create(tmp_path / "q", str(tmp_path / "tasks.jsonl"), feedback=tmp_path / "g.jsonl")
+
+
+def test_a_project_of_questions(tmp_path):
+    asked = [{"question": f"{n} and {n}?", "answer": str(2 * n)} for n in range(6)]
+    (tmp_path / "q.json").write_text(json.dumps(asked))
+    assert ilf(tmp_path, "init", "p", "--from", "q.json").returncode == 0
+    assert load_config(tmp_path / "p" / "ilf.toml").sampling.max_tokens == 512
+    run = ilf(tmp_path / "p", "run", "ilf.toml", "--dry-run")
+    assert run.returncode == 0, run.stderr
+    answers = [{"task_id": str(n), "code": "2"} for n in range(1, 7)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    done = ilf(tmp_path, "verify", "--tasks", "q.json", "--programs", "a.jsonl", "--out", "v.jsonl")
+    assert done.returncode == 0 and "1 passed" in done.stderr and "5 failed" in done.stderr, done.stderr
+
+
 def test_own_splits_are_kept_and_too_few_tasks_refused(tmp_path):
     write_jsonl(tmp_path / "three.jsonl", rows(3))
     with pytest.raises(DataError, match="3 sound tasks: a project needs at least 4"):

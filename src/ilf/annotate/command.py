@@ -183,15 +183,10 @@ def _program(place: str, row: dict[str, object]) -> Program:
 
 
 def _verify(tasks: dict[str, Task], rows: Sequence[Program], settings: VerifyConfig) -> list[Verdict]:
-    from ilf.sandbox import Verifier
+    from ilf import kinds
 
-    found = []
-    verifier = Verifier(tasks, limits=settings.limits, workers=settings.workers, unsafe=settings.unsafe)
-    with verifier, progress("verifying", len(rows)) as bar:
-        for verdict in verifier.verify(rows):
-            found.append(verdict)
-            bar.advance(1)
-    return found
+    with progress("verifying", len(rows)) as bar:
+        return list(kinds.verify(tasks, rows, settings, bar))
 
 
 def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:

@@ -19,6 +19,7 @@ from ilf.project import testfolder, text, worked
 from ilf.records import Feedback, Program, Task, write_jsonl
 from ilf.runfolder import write_text
 from ilf.sandbox import probe
+from ilf.sandbox.stdin import JUDGED
 from ilf.tasks import STARTER, load_tasks
 from ilf.tasks.splits import SHARES
 
@@ -36,6 +37,8 @@ class Project:
     folder: Path
     tasks: int
     items: int
+    rehearses: bool
+    """Whether a dry run can be made: it needs reference programs."""
     expectations: tuple[str, ...]
 
 
@@ -65,7 +68,7 @@ def create(
     else:
         tasks = _split(_sound(_tasks(source, columns)))
         by_id = {task.task_id: task for task in tasks}
-        items = recorded.read(feedback, by_id) if feedback is not None else _worked(tasks)
+        items = _given(feedback, by_id) if feedback is not None else _worked(tasks)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "project"
     given = feedback is not None or source == "starter"
     expected = _expectations(tasks, items if given else None)
@@ -80,7 +83,19 @@ def create(
     load_config(folder / CONFIG)  # what is written must be right
     write_text(folder / "README.md", _readme(name, counts, items, given, expected))
     write_text(folder / ".gitignore", text.GITIGNORE)
-    return Project(folder, len(tasks), len(items), tuple(expected))
+    rehearses = any(task.reference is not None for task in tasks)
+    return Project(folder, len(tasks), len(items), rehearses, tuple(expected))
+
+
+def _given(path: Path, tasks: Mapping[str, Task]) -> list[Feedback]:
+    """The file's items on these tasks; those on tasks that were left out are counted."""
+    items = recorded.read(path, tasks, strict=False)
+    found = [item for item in items if item.task_id in tasks]
+    if len(found) < len(items):
+        say(f"{path}: {len(items) - len(found)} of {len(items)} items are on no task of the project")
+    if not found:
+        raise DataError(f"{path}: no item is on a task of the project")
+    return found
 
 
 def _refuse_others(folder: Path) -> None:
@@ -179,6 +194,8 @@ def _config(
     longest = max((len(task.reference) for task in tasks if task.reference), default=600)
     tokens = min(max(96, 32 * round(longest / 3 / 32 + 1)), 512)
     why = f"a token is about 3 characters of code; the longest reference has {longest}"
+    if any(task.kind not in JUDGED for task in tasks):
+        tokens, why = 512, "answers are worked out"
     by_id = {task.task_id: task for task in tasks}
     refine = [item for item in items if by_id[item.task_id].split == "refine"]
     refined = [item for item in refine if item.refinement is not None]

@@ -14,17 +14,22 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from ilf.errors import DataError, UserError
 from ilf.formats.programs import Programs
-from ilf.records import Program, Task, content_id, read_rows
+from ilf.records import Program, Task, Verdict, content_id, read_rows
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import self_check
+from ilf.sandbox.stdin import JUDGED
 from ilf.sandbox.verify import Verifier
+
+Others = Callable[[Mapping[str, Task], Iterable[Program]], Iterator[Verdict]]
+"""Tasks and programs in, verdicts out."""
 
 EVERY = 10.0
 """Seconds between lines of progress where there is no terminal."""
@@ -39,6 +44,7 @@ def verify(
     workers: int | None = None,
     limits: Limits | None = None,
     unsafe: bool = False,
+    others: Others | None = None,
 ) -> Counter[str]:
     """Verify the programs of a JSONL file; each row comes back with `passed`, `status` and `detail` added.
 
@@ -53,6 +59,7 @@ def verify(
         workers: programs at once; None is one per core.
         limits: of each program.
         unsafe: without isolation.
+        others: judges tasks of kinds that the sandbox does not (`ilf.kinds.verify`).
 
     Returns:
         How many verdicts of each status, over the whole file.
@@ -95,8 +102,13 @@ def verify(
             self_check(unsafe=unsafe)
             if done:
                 _say(f"going on behind row {done} of {total}")
-            with Verifier(suite, limits=limits, workers=workers, unsafe=unsafe) as verifier:
-                _append(verifier, rows, file, done, total, repeat, statuses)
+            if others is not None and any(task.kind not in JUDGED for task in suite.values()):
+                if repeat > 1:
+                    raise UserError("--repeat: only programs that the sandbox runs can be run more than once")
+                _append(lambda left: others(suite, left), rows, file, done, total, statuses)
+            else:
+                with Verifier(suite, limits=limits, workers=workers, unsafe=unsafe) as verifier:
+                    _append(partial(verifier.verify, repeat=repeat), rows, file, done, total, statuses)
         os.fsync(file.fileno())
         part.replace(out)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
@@ -105,12 +117,11 @@ def verify(
 
 
 def _append(
-    verifier: Verifier,
+    judge: Callable[[Iterator[Program]], Iterator[Verdict]],
     programs: Programs,
     file: IO[bytes],
     done: int,
     total: int,
-    repeat: int,
     statuses: Counter[str],
 ) -> None:
     waiting: list[dict[str, Any]] = []
@@ -122,7 +133,7 @@ def _append(
                 yield Program(task_id=row["task_id"], code=row["code"])
 
     with _progress(total, done) as advance:
-        for verdict in verifier.verify(source(), repeat=repeat):
+        for verdict in judge(source()):
             row = waiting.pop(0)
             row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
             file.write(_line(row))

@@ -20,6 +20,8 @@ from ilf.records import Task, describe
 from ilf.syntax import definition, parse, problem
 
 KIND = "stdin"
+JUDGED = ("function", KIND)
+"""Kinds of task that the sandbox judges; `ilf.kinds` knows the others."""
 _RUN = "__ilf_run__"
 _SHOWN = 500
 """Characters of an input in a verdict."""
