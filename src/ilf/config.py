@@ -50,7 +50,9 @@ class TasksConfig(_Section):
     """Where tasks come from, and which of them do what."""
 
     source: str
-    """`starter`, `house`, `mbpp`, `mbpp:PATH`, `humaneval`, `humaneval:PATH` or `PATH.jsonl`."""
+    """`starter`, `house`, `mbpp`, `humaneval`, `hub:OWNER/NAME`, a file or folder, or `FORMAT:PATH`."""
+    map: dict[str, str] = {}
+    """Field of a task → column, for rows in columns of your own: { task_id = "id", tests = "asserts" }."""
     prefix: Literal["all", "signature"] = "all"
     """What precedes the body: all reference code above it (the paper's), or imports and signature only."""
     challenge_tests: bool = False

@@ -159,7 +159,7 @@ def _with_annotated_tasks(config: RunConfig) -> RunConfig:
     source = load_source(config)
     whole = config.model_copy(update={"tasks": config.tasks.model_copy(update={"limit": None})})
     splits = load_splits(whole, source)
-    annotated = {item.task_id for item in recorded.read(path, [task.task_id for task in source])}
+    annotated = {item.task_id for item in recorded.read(path, {task.task_id: task for task in source})}
     specs = {}
     for name, of_split in splits.items():
         chosen = [t.task_id for t in of_split if name == config.evaluation.split or t.task_id in annotated]

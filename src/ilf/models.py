@@ -16,13 +16,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ilf.errors import MissingDependency, ModelError, first_line, missing
-from ilf.pretrained import load, quiet, trust
+from ilf.pretrained import load, merge_adapter, trust
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def load_model(folder: Path, device: str | None = None, dtype: Any = None) -> An
         if unused := sorted(info["unexpected_keys"]):
             log.warning("%s: %d of its weights are not used, %s first", folder, len(unused), unused[0])
         if base is not None:
-            model = _merge(model, folder)
+            model = merge_adapter(model, folder)
         return model.eval().to(device)
     except (MissingDependency, ModelError):
         raise
@@ -212,12 +212,20 @@ def chat_template(folder: Path) -> Callable[[str], str]:
     Raises:
         ModelError: the model has no chat template (a base model: use prompt style `completion`).
     """
+    render = chat_renderer(folder)
+    if render is None:
+        raise ModelError(f"{folder}: the model has no chat template; use prompt style 'completion'")
+    return lambda user: render([("user", user)])
+
+
+def chat_renderer(folder: Path) -> Callable[[Sequence[tuple[str, str]]], str] | None:
+    """As `chat_template` for (role, text) turns; None where the model has no chat template."""
     tokenizer = load_tokenizer(folder)
     if not tokenizer.chat_template:
-        raise ModelError(f"{folder}: the model has no chat template; use prompt style 'completion'")
+        return None
 
-    def render(user: str) -> str:
-        chat = [{"role": "user", "content": user}]
+    def render(said: Sequence[tuple[str, str]]) -> str:
+        chat = [{"role": role, "content": text} for role, text in said]
         return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
 
     return render
@@ -374,15 +382,6 @@ def _from_gguf(file: Path, source: str) -> Path:
 
 def _converted(file: Path, digest: str) -> Path:
     return cache_dir() / "models" / f"{file.stem}-{digest[:16]}-v{_CONVERSION}"
-
-
-def _merge(model: Any, adapter: Path) -> Any:
-    try:
-        import peft
-    except ImportError:
-        raise missing("peft", "models") from None
-    with quiet():
-        return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 @contextlib.contextmanager

@@ -51,7 +51,9 @@ def load_source(config: RunConfig) -> list[Task]:
     from ilf.tasks import load_tasks
 
     asked = config.tasks
-    return load_tasks(asked.source, prefix=asked.prefix, challenge_tests=asked.challenge_tests)
+    return load_tasks(
+        asked.source, prefix=asked.prefix, challenge_tests=asked.challenge_tests, columns=asked.map
+    )
 
 
 def load_splits(config: RunConfig, tasks: Sequence[Task] | None = None) -> dict[str, list[Task]]:
@@ -164,6 +166,27 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
             "one more fine-tuning and evaluation than the paper's: on the model's own correct samples alone, "
             "to see what feedback adds (evaluation.control = false leaves it out)"
         )
+
+
+def expectations(config: RunConfig, tasks: Tasks) -> list[str]:
+    """What too little data means for this run's result, and what would help (`ilf.outlook`)."""
+    from ilf.feedback import recorded
+    from ilf.outlook import expectations, held_out_too_small
+
+    path = recorded_path(config, 1)
+    if config.feedback.source != "recorded" or path is None:
+        return list(held_out_too_small(len(tasks.test)))
+    items = recorded.read(path, tasks.everything)
+    of = {
+        name: {task.task_id for task in split}
+        for name, split in (("refine", tasks.refine), ("train", tasks.train))
+    }
+    return expectations(
+        len(tasks.test),
+        [item for item in items if item.task_id in of["refine"]],
+        [item for item in items if item.task_id in of["train"]],
+        finetuned_refiner=config.refiner.method == "finetune",
+    )
 
 
 def open_manifest(

@@ -76,3 +76,17 @@ def _transformers() -> Any:
     except ImportError:
         raise missing("transformers", "models") from None
     return transformers
+
+
+def merge_adapter(model: Any, adapter: Path) -> Any:
+    """`model` with a PEFT adapter's change added to its weights.
+
+    Raises:
+        MissingDependency: peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise missing("peft", "models") from None
+    with quiet():
+        return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()

@@ -14,13 +14,14 @@ import ast
 import io
 import textwrap
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ilf.errors import Inexpressible
 from ilf.extraction import extract
-from ilf.kinds import words_of
+from ilf.extraction.opening import opening
+from ilf.kinds import Opened, WordedKind, words_of
 from ilf.records import Task
 from ilf.syntax import (
     Definition,
@@ -72,7 +73,14 @@ class Prompter:
         self._template = template or (lambda message: f"{message}\n\n")
         self._bos = bos
         self.stop: tuple[str, ...] = _STOP if style == "chat" else _STOP + _STOP_COMPLETION
-        """Stop sequences for sampling programs and refinements."""
+        """Stop sequences for sampling programs and refinements of tasks about functions."""
+
+    def stops(self, tasks: Iterable[Task]) -> tuple[str, ...]:
+        """Stop sequences for sampling programs and refinements of these tasks together."""
+        found = {task.kind: words_of(task) for task in tasks}
+        if all(words is None for words in found.values()):
+            return self.stop
+        return ("\n```",) if all(isinstance(words, Opened) for words in found.values()) else ()
 
     # ------------------------------------------------------------ prompts
 
@@ -80,7 +88,7 @@ class Prompter:
         """The prompt for a program that solves `task`."""
         words = words_of(task)
         if words is not None:
-            return self._say(words.request(task))
+            return self._say(words, task, words.request(task))
         if self.style == "completion":
             return self._continue(_header(task) + opening(task))
         return self._ask(_request(task), task)
@@ -104,7 +112,7 @@ class Prompter:
         if words is not None:
             said = "" if feedback is None else f"\n\nWhat is wrong with it:\n\n{feedback.strip()}"
             request = f"{words.request(task)}\n\nThis answer is wrong:\n\n{code.strip()}{said}"
-            return self._say(f"{request}\n\nWrite the corrected answer.")
+            return self._say(words, task, f"{request}\n\nWrite the corrected answer.")
         if self.style == "completion":
             parts = [_sections(*shot[:3]) + _whole(shot[0], shot[3]) for shot in shots]
             return self._continue(
@@ -148,11 +156,12 @@ class Prompter:
         text = self._bos + text
         return Prompt(text, None, text)
 
-    def _say(self, message: str) -> Prompt:
-        """A question whose answer is not a program: nothing of it is written beforehand."""
+    def _say(self, words: WordedKind, task: Task, message: str) -> Prompt:
+        """A question in the words of a kind; of its answer, only what the kind opens it with is written."""
+        begun = words.opening(task) if isinstance(words, Opened) else ""
         if self.style == "completion":
-            return self._continue(message + "\n\nANSWER:\n")
-        return Prompt(self._template(message), message)
+            return self._continue(f"{message}\n\nANSWER:\n{begun}")
+        return Prompt(self._template(message) + begun, message, begun)
 
     def _ask(self, message: str, task: Task) -> Prompt:
         # Without the signature's line break: it belongs to the first token of the body ("\n    "), and a
@@ -218,17 +227,6 @@ class Prompter:
 # ---------------------------------------------------------------- the parts of a prompt
 
 
-def opening(task: Task) -> str:
-    """The code that every prompt for `task` ends with: its prefix, ending in one line break.
-
-    A task without prefix (its signature is not known) opens with `def NAME(`, or `class NAME` where the name
-    is capitalised as a class's.
-    """
-    if task.prefix.strip():
-        return normalise(task.prefix).rstrip() + "\n"
-    return f"class {task.entry_point}" if task.entry_point[:1].isupper() else f"def {task.entry_point}("
-
-
 def shown_example(test: str) -> str:
     """A test as the paper's prompt shows it: without `assert `, its `==` written `=`."""
     test = test.removeprefix("assert ")
@@ -285,6 +283,9 @@ def _fenced(code: str) -> str:
 
 
 def _request(task: Task) -> str:
+    words = words_of(task)
+    if words is not None:
+        return words.request(task)
     shown = f"\n\nIt must pass this test:\n\n{_fenced(task.shown)}" if task.shown else ""
     return task.description.strip() + shown
 

@@ -16,7 +16,6 @@ or `refinement_id` is a hash of the content, so a training row can be traced bac
 from __future__ import annotations
 
 import codecs
-import difflib
 import gzip
 import hashlib
 import json
@@ -25,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from ilf.errors import DataError
@@ -45,6 +44,25 @@ def _as_tuple(value: object) -> object:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+def _as_tests(value: object) -> object:
+    # Tests of some kinds are objects (an input and an output); inside, every test is a text: their JSON.
+    if isinstance(value, str | dict):
+        value = (value,)
+    if isinstance(value, list | tuple):
+        return tuple(
+            json.dumps(test, ensure_ascii=False) if isinstance(test, dict) else test for test in value
+        )
+    return value
+
+
+_TESTS = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+Tests = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_tests),
+    WithJsonSchema({"anyOf": [{"type": "array", "minItems": 1, "items": _TESTS}, *_TESTS["anyOf"]]}),
+]
 
 
 def content_id(*parts: object) -> str:
@@ -71,10 +89,10 @@ class Task(Record):
 
     task_id: TaskId
     description: str
-    entry_point: str
-    """Name of the function (or class) under test."""
-    tests: Texts = Field(min_length=1)
-    """Python test statements; all of them decide the verdict."""
+    entry_point: str = ""
+    """Name of the function (or class) under test; needed where the kind is `function`."""
+    tests: Tests = Field(min_length=1)
+    """Python test statements, or what the kind says; all of them decide the verdict."""
     prefix: str = ""
     """Trusted code before the body: imports, helpers, and last the signature line of the entry point."""
     setup: str = ""
@@ -293,44 +311,6 @@ def _loaded(place: str, raw: bytes) -> Any:
         raise DataError(f"{place}: not JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
         raise DataError(f"{place}: not JSON that can be read: {str(error).partition(';')[0]}") from None
-
-
-class Own:
-    """Rows of a file that a person wrote: what is not known is passed over, and said once when all are read.
-
-    Args:
-        kind: the record that they should be.
-    """
-
-    def __init__(self, kind: type[Record]) -> None:
-        self._fields = kind.model_fields
-        self._unknown: dict[str, int] = {}
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row without unknown fields; null for a field that has a default is that default."""
-        kept = {}
-        for name, value in row.items():
-            field = self._fields.get(name)
-            if field is None:
-                self._unknown[name] = self._unknown.get(name, 0) + 1
-            elif value is not None or field.is_required():
-                kept[name] = value
-        return kept
-
-    def near(self, field: str) -> str:
-        """What stands in the rows where a field is missed: " (the row has entry_pont)", or nothing."""
-        close = difflib.get_close_matches(field, self._unknown, n=1, cutoff=0.75)
-        return f" (the row has {close[0]})" if close else ""
-
-    def passed_over(self) -> str | None:
-        """One line on the unknown fields, or None."""
-        if not self._unknown:
-            return None
-        parts = []
-        for name, count in self._unknown.items():
-            close = difflib.get_close_matches(name, self._fields, n=1, cutoff=0.75)
-            parts.append(f"{name} ({count}{f', did you mean {close[0]}?' if close else ''})")
-        return f"fields passed over: {', '.join(parts)}"
 
 
 class Rows(Collection[R]):

@@ -33,7 +33,11 @@ SOURCES = {
 LEARNERS = {"sft": "ilf.learners.sft:learn"}
 """Functions that make a model of a model, `learners.Learner` (`learner.name`)."""
 
-KINDS = {"function": "ilf.kinds.function:Function"}
+KINDS = {
+    "function": "ilf.kinds.function:Function",
+    "stdin": "ilf.kinds.stdin:Stdin",
+    "answer": "ilf.kinds.answer:Answer",
+}
 """Classes of `kinds.TaskKind` (a task's `kind`)."""
 
 PLACES = {"local": "ilf.places:Local"}

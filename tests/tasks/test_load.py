@@ -174,7 +174,7 @@ def test_other_mistakes_get_one_line(tmp_path):
         load_tasks(str(tmp_path / "none.jsonl"))
     with pytest.raises(DataError, match="no tasks in it"):
         load_tasks(str(write(tmp_path)))
-    with pytest.raises(DataError, match="'mpbb' is not a task source: starter, mbpp, mbpp:PATH"):
+    with pytest.raises(DataError, match="'mpbb' is not a task source: starter, house, mbpp, humaneval, hub:"):
         load_tasks("mpbb")
     with pytest.raises(ConfigError, match="only mbpp has challenge tests"):
         load_tasks("humaneval", challenge_tests=True)
@@ -222,7 +222,7 @@ def test_the_hub_unreachable_is_one_line(monkeypatch, answers, why):
         load_tasks("mbpp")
     assert str(error.value) == (
         f"google-research-datasets/mbpp: cannot be had from the Hugging Face hub ({why}); "
-        "where there is no network, name the file instead, as in mbpp:PATH or humaneval:PATH"
+        "where there is no network, name the file or the folder instead, as in mbpp:PATH"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ilf.annotate.store import Refused
 from ilf.errors import IlfError
-from ilf.records import Task, Verdict, content_id
+from ilf.records import Program, Task, Verdict, content_id
 
 if TYPE_CHECKING:
     from ilf.sandbox.verify import Evaluation, Verifier
@@ -100,7 +100,7 @@ class Checker:
                 return self._known[key]
         with self._slot(who):
             try:
-                verdict = self._verifier.verify_one(task, code)
+                verdict = self._judged(task, code)
             except IlfError as error:
                 self.problem = str(error)
                 return None
@@ -113,6 +113,17 @@ class Checker:
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return verdict
+
+    def _judged(self, task: Task, code: str) -> Verdict:
+        from ilf import kinds
+        from ilf.config import VerifyConfig
+        from ilf.sandbox.stdin import JUDGED
+
+        if task.kind in JUDGED:
+            assert self._verifier is not None
+            return self._verifier.verify_one(task, code)
+        program = Program(task_id=task.task_id, code=code)
+        return next(kinds.verify({task.task_id: task}, [program], VerifyConfig()))
 
     def expression(self, task: Task, code: str, expression: str, who: int = 0) -> Tried | None:
         """What an expression gives with a program; None where nothing can run. Raises as `tests` does."""

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from ilf.errors import DataError, MissingDependency, RunFolderError, SandboxUnavailable, UserError, missing
+from ilf.formats.programs import Programs
 from ilf.progress import progress, say
-from ilf.records import Program, Rows, Task, Verdict, read_jsonl
+from ilf.records import Program, Rows, Task, Verdict, describe, read_jsonl
 from ilf.runfolder import RunFolder, write_text
 
 if TYPE_CHECKING:
@@ -158,7 +161,10 @@ def _fill_from_files(
     if tasks is None:
         raise UserError("--programs needs --tasks: which tasks are they for?")
     known = {task.task_id: task for task in load_tasks(tasks)}
-    rows = read_jsonl(programs, Program, prepare=_program_row)
+    given = Programs(programs, known)
+    rows = [_program(f"{programs}, line {number}", row) for number, row in given]
+    if given.says is not None:
+        say(f"{programs}: read as {given.says}: {len(rows)} programs")
     unknown = next((row.task_id for row in rows if row.task_id not in known), None)
     if unknown is not None:
         raise DataError(f"{programs}: task {unknown!r} is not among the tasks of {tasks}")
@@ -171,9 +177,12 @@ def _fill_from_files(
     say(f"{new} tasks are new in the queue")
 
 
-def _program_row(row: dict[str, object]) -> dict[str, object]:
+def _program(place: str, row: dict[str, object]) -> Program:
     """Only what a program needs: files of other tools have more fields."""
-    return {name: row[name] for name in Program.model_fields if name in row}
+    try:
+        return Program.model_validate({name: row[name] for name in Program.model_fields if name in row})
+    except ValidationError as error:
+        raise DataError(f"{place}: {describe(error)}") from None
 
 
 def _verdict_row(row: dict[str, object]) -> dict[str, object]:
@@ -186,14 +195,10 @@ def _verdict_row(row: dict[str, object]) -> dict[str, object]:
 
 
 def _verify(tasks: dict[str, Task], rows: Sequence[Program], settings: VerifyConfig) -> list[Verdict]:
-    from ilf.kinds.function import verifier_of
+    from ilf import kinds
 
-    found = []
-    with verifier_of(settings, tasks) as verifier, progress("verifying", len(rows)) as bar:
-        for verdict in verifier.verify(rows):
-            found.append(verdict)
-            bar.advance(1)
-    return found
+    with progress("verifying", len(rows)) as bar:
+        return list(kinds.verify(tasks, rows, settings, bar))
 
 
 def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:
@@ -224,7 +229,7 @@ def _import(
     from ilf.feedback import recorded
 
     tasks = _load_tasks(source, folder)
-    rows = recorded.read(path)
+    rows = recorded.read(path, tasks, strict=False)
     written = {
         Program(task_id=row.task_id, code=code) for row in rows for code in (row.code, row.refinement) if code
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilf.syntax import Hole
+from ilf.records import Task
+from ilf.syntax import Hole, normalise
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,14 @@ class Opening:
 def indent_of(line: str) -> str:
     """The white space that a line begins with."""
     return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def opening(task: Task) -> str:
+    """The code that every prompt for `task` ends with: its prefix, ending in one line break.
+
+    A task without prefix (its signature is not known) opens with `def NAME(`, or `class NAME` where the name
+    is capitalised as a class's.
+    """
+    if task.prefix.strip():
+        return normalise(task.prefix).rstrip() + "\n"
+    return f"class {task.entry_point}" if task.entry_point[:1].isupper() else f"def {task.entry_point}("

@@ -1,24 +1,26 @@
-"""Feedback that someone wrote before: the paper's published annotations, or our own JSONL.
+"""Feedback that someone wrote before, in our form or another's: reading it, and the paper's filters.
 
-The paper's file (`surge_annotations.jsonl`) has programs with their prompt's docstring on top, Windows line
-ends in some rows, and its own column names; `read` makes `Feedback` of it. `load` adds the paper's filters
-(section 3.1), each with a count of what it removed.
+`read` makes `Feedback` of a file; `load` adds the paper's filters (section 3.1), each with a count of what it
+removed.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from ilf.errors import DataError
+from ilf.formats import files
+from ilf.formats.feedback import FORMS, BadItem, Form, recognise
+from ilf.formats.own import Own
 from ilf.metrics import relative_edit_distance
 from ilf.progress import progress, say
-from ilf.records import Feedback, Own, Program, Task, TaskId, describe, read_rows
-from ilf.syntax import normalise
+from ilf.records import Feedback, Program, Task, describe
 
 if TYPE_CHECKING:
     from ilf.config import VerifyConfig
@@ -27,75 +29,64 @@ MAX_EDIT = 0.5
 """The paper keeps refinements whose edit distance is under this share of the longer program."""
 
 
-class _PaperRow(BaseModel):
-    task_id: TaskId
-    text: str = Field(alias="Feedback")
-    original: str = Field(alias="original_model_completion")
-    refinement: str = Field(alias="unedited_annotator_completion")
-    worker_id: str | None = None
-
-
-def read(path: Path | str, tasks: Collection[str] | None = None) -> list[Feedback]:
-    """Every row of a file of feedback, in the paper's columns or in ours, in the file's order.
+def read(path: Path | str, tasks: Mapping[str, Task] | None = None, *, strict: bool = True) -> list[Feedback]:
+    """Every item of a file of feedback, in our form or one of `ilf.formats.feedback`, in the file's order.
 
     Args:
         path: the file.
-        tasks: ids (or tasks by id) of the whole source; a row on another task is an error. None takes
-            every row.
+        tasks: of the whole source, by id; an item on another task is an error. None takes every item.
+        strict: False takes items on other tasks, too.
 
     Raises:
         DataError: one line naming file, line and field: no such file, not JSON, a missing or wrong field,
             an empty text, or a task that is not among the tasks.
     """
-    items = []
+    items: list[Feedback] = []
     own = Own(Feedback)
-    for where, row in read_rows(Path(path)):
+    forms: Counter[str] = Counter()
+    skipped = 0
+    for where, row in files.read(Path(path)):
         place = f"{path}, {where}"
-        item = _item(place, row, own)
-        if tasks is not None and item.task_id not in tasks:
-            raise DataError(f"{place}: task_id: {item.task_id!r} is none of the source's {len(tasks)} tasks")
-        items.append(item)
+        form = recognise(row)
+        found = _items(place, row, form, own, tasks or {})
+        for item in found:
+            if not item.text.strip():
+                raise DataError(f"{place}: text: the feedback is empty")
+            if strict and tasks is not None and item.task_id not in tasks:
+                raise DataError(
+                    f"{place}: task_id: {item.task_id!r} is none of the source's {len(tasks)} tasks"
+                )
+        skipped += not found
+        if form is not None:
+            forms[form.says] += len(found)
+        items += found
+    for says, count in forms.items():
+        say(f"{path}: read as {says}: {count} items{f', {skipped} rows without feedback' if skipped else ''}")
     if (note := own.passed_over()) is not None:
         say(f"{path}: {note}")
     return items
 
 
-def _item(place: str, row: dict[str, Any], own: Own) -> Feedback:
+def _items(
+    place: str, row: dict[str, Any], form: Form | None, own: Own, tasks: Mapping[str, Task]
+) -> list[Feedback]:
     try:
-        if "original_model_completion" in row:
-            paper = _PaperRow.model_validate(row)
-            item = Feedback(
-                task_id=paper.task_id,
-                code=_program(paper.original),
-                text=normalise(paper.text).strip(),
-                source="recorded",
-                author=paper.worker_id,
-                refinement=_program(paper.refinement),
-            )
-        else:
-            mine = own(row)
-            if mine.get("source") is None:
-                mine["source"] = "recorded"
-            item = Feedback.model_validate(mine)
+        if form is not None:
+            return list(form.read(row, tasks))
+        mine = own(row)
+        if mine.get("source") is None:
+            mine["source"] = "recorded"
+        return [Feedback.model_validate(mine)]
+    except BadItem as error:
+        raise DataError(f"{place}: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{place}: not as in {form.says if form else 'our form'}: {error}") from None
     except ValidationError as error:
         hint = ""
-        if not row.keys() & {"code", "text"}:
-            hint = (
-                " (the row has neither our fields, task_id, code, text and source, nor the paper's, task_id, "
-                "Feedback, original_model_completion and unedited_annotator_completion)"
-            )
+        if form is None and not row.keys() & {"code", "text"}:
+            known = ", ".join(dict.fromkeys(form.says for form in FORMS))
+            hint = f" (the row has neither our fields, task_id, code, text and source, nor those of {known})"
         raise DataError(f"{place}: {describe(error)}{hint}") from None
-    if not item.text.strip():
-        raise DataError(f"{place}: text: the feedback is empty")
-    return item
-
-
-def _program(text: str) -> str:
-    """A published program without the docstring of its prompt, in our form."""
-    text = normalise(text).lstrip()
-    if text.startswith('"""') and text.count('"""') > 1:
-        text = text.split('"""', 2)[2]
-    return text.strip("\n").rstrip() + "\n"
 
 
 def load(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from ilf.progress import Progress
 from ilf.records import Program, Task, Verdict
@@ -52,6 +52,24 @@ class WordedKind(TaskKind, Protocol):
         Raises:
             Inexpressible: no completion is this answer.
         """
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """What a kind may have besides: a look at its tasks before they are used."""
+
+    def problem(self, task: Task) -> str | None:
+        """What is wrong with a task's fields, starting with the field; None where nothing is."""
+        ...
+
+
+@runtime_checkable
+class Opened(Protocol):
+    """What a worded kind may have besides: how every answer begins, a code fence for a program."""
+
+    def opening(self, task: Task) -> str:
+        """Text that the prompt ends with; sampling stops at the fence that closes it."""
         ...
 
 

@@ -168,6 +168,7 @@ def _tasks(config: Mapping[str, Any]) -> dict[str, Task]:
         str(asked.get("source", "")),
         prefix=asked.get("prefix", "all"),
         challenge_tests=bool(asked.get("challenge_tests", False)),
+        columns=asked.get("map"),
     )
     return {task.task_id: task for task in tasks}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ilf.errors import DataError
+from ilf.formats.programs import Programs
 from ilf.metrics import TaskCounts, evaluate
-from ilf.records import Status, Task, read_rows
+from ilf.records import Status, Task
 from ilf.report import figures, parts
 from ilf.report.content import Cell, Column, Document, Figure, Item, Sample, Section, Table
 from ilf.runfolder import digest
@@ -45,11 +46,11 @@ class _OfTask:
 class _File:
     """What is kept of all rows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, known: Mapping[str, Task]) -> None:
         self.tasks: dict[str, _OfTask] = {}
         self.models: set[str] = set()
         self.facts = Counter[str]()
-        for row in _rows(path):
+        for row in _rows(path, known):
             status = row.get("status")
             code = str(row["code"])
             self.tasks.setdefault(str(row["task_id"]), _OfTask()).add(
@@ -75,7 +76,7 @@ def document(path: Path, tasks: Mapping[str, Task]) -> Document:
     Raises:
         DataError: a row lacks a field; named by line.
     """
-    found = _File(path)
+    found = _File(path, tasks)
     count, verified = found.facts["programs"], found.facts["verified"]
     if not count:
         raise DataError(f"{path}: no rows")
@@ -94,9 +95,9 @@ def document(path: Path, tasks: Mapping[str, Task]) -> Document:
     return report
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(path: Path, tasks: Mapping[str, Task]) -> Iterator[Mapping[str, Any]]:
     """The file's rows; the verdict inside a row of `ilf refine` is spread out, as `ilf verify` has it."""
-    for place, row in read_rows(path):
+    for place, row in Programs(path, tasks):
         if isinstance(row.get("verdict"), dict):
             row = {**row, **{key: row["verdict"].get(key) for key in ("status", "detail")}}
         _check(path, place, row)

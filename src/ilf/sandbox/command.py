@@ -14,16 +14,22 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from ilf.errors import DataError, UserError
-from ilf.records import Program, Task, content_id, read_rows
+from ilf.formats.programs import Programs
+from ilf.records import Program, Task, Verdict, content_id, read_rows
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import self_check
+from ilf.sandbox.stdin import JUDGED
 from ilf.sandbox.verify import Verifier, Where
+
+Others = Callable[[Mapping[str, Task], Iterable[Program]], Iterator[Verdict]]
+"""Tasks and programs in, verdicts out."""
 
 EVERY = 10.0
 """Seconds between lines of progress where there is no terminal."""
@@ -41,6 +47,7 @@ def verify(
     limits: Limits | None = None,
     unsafe: bool = False,
     isolation: Where = "auto",
+    others: Others | None = None,
 ) -> Counter[str]:
     """Verify the programs of a JSONL file; rows come back with `passed`, `status`, `detail`, `shared`.
 
@@ -48,13 +55,15 @@ def verify(
 
     Args:
         tasks: SOURCE of the tasks, as in `ilf.tasks.load_tasks`.
-        programs: JSONL rows `{"task_id": …, "code": "…"}`; other fields are handed through.
+        programs: JSONL rows `{"task_id": …, "code": "…"}`, other fields are handed through; or a form of
+            `ilf.formats.programs`.
         out: where the verdicts go.
         repeat: runs of each program; `flaky` where they disagree.
         workers: programs at once; None is one per core.
         limits: of each program.
         unsafe: without isolation.
         isolation: where tests run, for tasks that leave it open; see `Verifier`.
+        others: judges tasks of kinds that the sandbox does not (`ilf.kinds.verify`).
 
     Returns:
         How many verdicts of each status, over the whole file.
@@ -71,7 +80,8 @@ def verify(
         raise UserError(f"repeat is {repeat}; it must be at least 1")
     limits = limits or Limits()
     suite = {task.task_id: task for task in load_tasks(tasks)}
-    digest, total = check_programs(programs, suite)
+    rows = Programs(programs, suite)
+    digest, total = check_programs(rows, suite)
     key = {
         "programs": digest,
         "tasks": content_id(*(suite[name].model_dump() for name in sorted(suite))),
@@ -97,10 +107,16 @@ def verify(
             self_check(unsafe=unsafe)
             if done:
                 _say(f"going on behind row {done} of {total}")
-            with Verifier(
-                suite, limits=limits, workers=workers, unsafe=unsafe, isolation=isolation
-            ) as verifier:
-                _append(verifier, programs, file, done, total, repeat, statuses, shared)
+            if others is not None and any(task.kind not in JUDGED for task in suite.values()):
+                if repeat > 1:
+                    raise UserError("--repeat: only programs that the sandbox runs can be run more than once")
+                _append(lambda left: others(suite, left), rows, file, done, total, statuses, shared)
+            else:
+                with Verifier(
+                    suite, limits=limits, workers=workers, unsafe=unsafe, isolation=isolation
+                ) as verifier:
+                    judge = partial(verifier.verify, repeat=repeat)
+                    _append(judge, rows, file, done, total, statuses, shared)
         os.fsync(file.fileno())
         part.replace(out)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
@@ -114,25 +130,24 @@ def verify(
 
 
 def _append(
-    verifier: Verifier,
-    programs: Path,
+    judge: Callable[[Iterator[Program]], Iterator[Verdict]],
+    programs: Programs,
     file: IO[bytes],
     done: int,
     total: int,
-    repeat: int,
     statuses: Counter[str],
     shared: Counter[str],
 ) -> None:
     waiting: list[dict[str, Any]] = []
 
     def source() -> Iterator[Program]:
-        for number, (_, row) in enumerate(read_rows(programs)):
+        for number, (_, row) in enumerate(programs):
             if number >= done:
                 waiting.append(row)
                 yield Program(task_id=row["task_id"], code=row["code"])
 
     with _progress(total, done, shared) as advance:
-        for verdict in verifier.verify(source(), repeat=repeat):
+        for verdict in judge(source()):
             row = waiting.pop(0)
             row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
             file.write(_line(row | {"shared": verdict.shared}))
@@ -148,15 +163,16 @@ def _line(row: dict[str, Any]) -> bytes:
         return (json.dumps(row) + "\n").encode()
 
 
-def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
-    """Hash and number of the rows of a file of programs.
+def check_programs(rows: Programs, tasks: dict[str, Task]) -> tuple[str, int]:
+    """Hash and number of the rows of a file of programs; says what they were read as, if not as ours.
 
     Raises:
         DataError: a row that is no program of one of the `tasks`, with its line.
     """
     digest = hashlib.sha256()
     total = 0
-    for place, row in read_rows(path):
+    path = rows.path
+    for place, row in rows:
         for field in ("task_id", "code"):
             if field not in row:
                 raise DataError(f"{path}, {place}: {field}: missing")
@@ -169,6 +185,8 @@ def check_programs(path: Path, tasks: dict[str, Task]) -> tuple[str, int]:
             raise DataError(f"{path}, {place}: task_id: {name!r} is not among the {len(tasks)} tasks")
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
         total += 1
+    if rows.says is not None:
+        _say(f"{path}: read as {rows.says}: {total} programs")
     return digest.hexdigest(), total
 
 

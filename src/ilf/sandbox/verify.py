@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from ilf.errors import DataError, SandboxFailure, SandboxUnavailable
 from ilf.records import Program, Task, Verdict, content_id
+from ilf.sandbox import stdin
 from ilf.sandbox.collect import collected, counting
 from ilf.sandbox.isolation import Isolation, numpy_available, probe
 from ilf.sandbox.limits import Limits, default_workers
@@ -137,11 +138,13 @@ class Verifier:
         return known
 
     def _job(self, ticket: _Ticket) -> Job:
-        known, code = self._known(ticket.task), ticket.program.code
+        task, known, code = ticket.task, self._known(ticket.task), ticket.program.code
         message: dict[str, Any] = {"key": known.key, "code": code, "seed": ticket.run}
-        if self._shared(ticket.task):
+        if task.kind == stdin.KIND:
+            message["code"] = stdin.wrapped(code, self.limits.cpu_seconds)
+        elif self._shared(task):
             setup, tests = known.counting
-            message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(ticket.task.tests)}
+            message |= {"shared": True, "setup": setup, "tests": tests, "shown": list(task.tests)}
         numpy = self.numpy and (known.numpy or "numpy" in code)
         job = Job(message, known.fields, len(code) + known.weight, numpy, ticket.run, tag=ticket)
         if not code.strip():
@@ -278,6 +281,9 @@ class Verifier:
         fields = {name: result[name] for name in FIELDS if result.get(name) is not None}
         tests = result.get("tests") or [None] * len(task.tests)
         fields["tests"] = tuple(tests)
+        told = task
+        if task.kind == stdin.KIND:
+            fields, told = stdin.told(fields, task), stdin.shown(task)
         return Verdict.model_validate(
             {
                 **fields,
@@ -285,7 +291,7 @@ class Verifier:
                 "program_id": program.program_id,
                 "isolation": "bubblewrap" if self.isolation.available else "unsafe",
                 "shared": bool(job.message.get("shared")),
-                "detail": detail_of(fields, task),
+                "detail": detail_of(fields, told),
             }
         )
 
@@ -295,6 +301,8 @@ class _Known:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        if task.kind == stdin.KIND:
+            task = stdin.as_function(task)
         self.fields = task.model_dump(include=TASK_FIELDS)
         self.fields["tests"] = collected(task.tests)
         self.key = content_id(self.fields)

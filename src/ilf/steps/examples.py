@@ -11,7 +11,9 @@ from ilf import metrics
 from ilf.config import ExamplesConfig, SelectionConfig
 from ilf.errors import NothingLeft, UserError
 from ilf.kinds import kind_of
+from ilf.outlook import after_nothing_passed
 from ilf.policy import Model
+from ilf.progress import say
 from ilf.prompts import Prompter
 from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
 from ilf.runfolder import digest
@@ -81,10 +83,11 @@ class Select(Step[list[Example]]):
         """
         examples = read_jsonl(out, Example)
         if not examples:
+            for line in after_nothing_passed(self.refinements):
+                say(f"    {line}")
             raise NothingLeft(
                 f"none of {len(self.refinements)} refinements passed their tests: there is nothing to "
-                f"fine-tune on. See {self.refinements.path}; more samples (refiner.sampling.n) or more "
-                "feedback may help"
+                f"fine-tune on. They are kept in {self.refinements.path}; the best next steps stand above"
             )
         return examples
 

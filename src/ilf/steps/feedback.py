@@ -49,9 +49,12 @@ class Gather(Step[list[Feedback]]):
             say(f"    {len(asked.wanted)} of {len(asked.tasks)} tasks were never solved")
         items = source_of(asked.settings.source)(asked, job.place)
         if not items:
+            hint = ""
+            if asked.only_unsolved and len(asked.wanted) < len(asked.tasks):
+                hint = "; feedback.only_unsolved = false also takes tasks that the model solves now and then"
             raise NothingLeft(
                 "no feedback for the tasks of splits refine and train "
-                f"(source: {asked.settings.source}): nothing to learn from"
+                f"(source: {asked.settings.source}): nothing to learn from{hint}"
             )
         write_jsonl(job.out, items)
         return {"items": len(items), "with refinement": sum(i.refinement is not None for i in items)}

@@ -43,14 +43,14 @@ def sample_counts(rows: Iterable[Program | Refinement]) -> dict[str, float]:
     return counts
 
 
-def params_of(writer: Writer, settings: SamplingConfig, seed: int) -> SamplingParams:
-    """The settings as an engine takes them."""
+def params_of(writer: Writer, settings: SamplingConfig, seed: int, tasks: Sequence[Task]) -> SamplingParams:
+    """The settings as an engine takes them, for prompts about `tasks`."""
     return SamplingParams(
         n=settings.n,
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_tokens=settings.max_tokens,
-        stop=writer.prompter.stop,
+        stop=writer.prompter.stops(tasks),
         seed=seed,
     )
 
@@ -76,7 +76,7 @@ def require_room(
         DataError: too little disk.
     """
     try:
-        writer.sampler.check(prompts, params_of(writer, settings, 0))
+        writer.sampler.check(prompts, params_of(writer, settings, 0, tasks))
     except PromptTooLong as error:
         raise ModelError(f"task {tasks[error.prompt].task_id}: {error}") from None
     require_disk(out.parent, costs.sampling(len(prompts), settings).disk, f"sampling {out.name}")
@@ -98,7 +98,7 @@ def samples_of(
     found: dict[tuple[int, int], Completion] = {}
     seen = 0
     try:
-        params = params_of(writer, settings, seed)
+        params = params_of(writer, settings, seed, tasks)
         for sample in writer.sampler.sample(prompts, params, lambda tokens: bar.advance(tokens=tokens)):
             seen += 1
             found[sample.prompt, sample.index] = sample

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ilf.feedback.recorded import MAX_EDIT, is_near
+from ilf.kinds import FUNCTION
 from ilf.progress import progress
 from ilf.records import Feedback, Program, Task, Verdict
+from ilf.sandbox import stdin
 from ilf.syntax import definition, find_hole, parse, try_parse
 
 Verify = Callable[[Iterable[Program]], Iterator[Verdict]]
@@ -123,7 +125,14 @@ def audit(tasks: Sequence[Task], verify: Verify) -> list[Weak]:
 
 
 def stubs(task: Task) -> Iterator[tuple[str, str]]:
-    """Programs for `task` that do nothing: (what they return, code)."""
+    """Programs for `task` that do nothing: (what they return or print, code)."""
+    if task.kind == stdin.KIND:
+        yield '""', "pass\n"
+        yield INPUT, "import sys\nprint(sys.stdin.read())\n"
+        if task.shown:
+            yield SHOWN, f"print({stdin.case(task.shown).outputs[0]!r})\n"
+    if task.kind != FUNCTION:
+        return
     returned = [(text, text) for text in CONSTANTS]
     shown = expected(task.shown, task.entry_point)
     if shown is not None and shown not in CONSTANTS:

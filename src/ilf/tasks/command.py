@@ -1,16 +1,15 @@
-"""`ilf tasks show|check|audit`: look at tasks, verify their references, find tests that stubs pass."""
+"""`ilf tasks show|check|audit|convert`: look at tasks, verify references, find weak tests, write our form."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ilf.errors import ConfigError
-from ilf.records import Program, Task, Verdict
+from ilf.errors import ConfigError, DataError
+from ilf.records import Program, Task, Verdict, write_jsonl
 from ilf.tasks import SUITES, load_tasks, source_hash
 from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify, check_feedback
 from ilf.tasks.check import audit as audit_tasks
@@ -26,14 +25,19 @@ NAMED = 20
 
 
 def show(
-    source: str, *, task_id: str | None = None, ids: str | None = None, style: str = "completion"
+    source: str,
+    *,
+    task_id: str | None = None,
+    ids: str | None = None,
+    style: str = "completion",
+    columns: Mapping[str, str] | None = None,
 ) -> None:
     """Print the tasks of a source as a list, or one task in full with its prompt.
 
     Raises:
         UserError: see `load_tasks`; or there is no such task or prompt style.
     """
-    tasks = load_tasks(source, ids=ids)
+    tasks = load_tasks(source, ids=ids, columns=columns)
     if task_id is not None:
         one = next((task for task in tasks if task.task_id == task_id), None)
         if one is None:
@@ -92,7 +96,9 @@ def in_full(task: Task, style: str = "completion") -> str:
         chosen = "completion"
     else:
         raise ConfigError(f"--style: {style!r} is neither completion nor chat")
-    facts = [f"Task {task.task_id}", f"entry point {task.entry_point}"]
+    facts = [f"Task {task.task_id}"]
+    facts += [f"entry point {task.entry_point}"] if task.entry_point else []
+    facts += [f"kind {task.kind}"] if task.kind != "function" else []
     facts += [f"split {task.split}"] if task.split else []
     facts += [f"tags {', '.join(task.tags)}"] if task.tags else []
     facts += ["isolation shared"] if task.isolation == "shared" else []
@@ -110,22 +116,20 @@ def in_full(task: Task, style: str = "completion") -> str:
     return "\n\n".join(f"--- {title} ---\n{text}" if title else text for title, text in sections) + "\n"
 
 
-@contextmanager
-def _verifier(
-    tasks: Sequence[Task], cpu_seconds: float, unsafe: bool, isolation: Where = "auto"
-) -> Iterator[Verify]:
-    from ilf.sandbox import Limits, Verifier, self_check
+def _verifier(tasks: Sequence[Task], cpu_seconds: float, unsafe: bool, isolation: Where = "auto") -> Verify:
+    from ilf import kinds
+    from ilf.config import VerifyConfig
+    from ilf.sandbox import Limits
 
-    self_check(unsafe=unsafe)
     # Twice as much by the clock: a program that waits is stopped, one on a busy machine is not.
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=2 * cpu_seconds)
-    known = {t.task_id: t for t in tasks}
-    with Verifier(known, limits=limits, unsafe=unsafe, isolation=isolation) as verifier:
+    settings = VerifyConfig(limits=limits, unsafe=unsafe, isolation=isolation)
+    by_id = {task.task_id: task for task in tasks}
 
-        def verify(programs: Iterable[Program]) -> Iterator[Verdict]:
-            return verifier.verify(programs)
+    def verify(programs: Iterable[Program]) -> Iterator[Verdict]:
+        return kinds.verify(by_id, programs, settings)
 
-        yield verify
+    return verify
 
 
 def check(
@@ -136,6 +140,7 @@ def check(
     cpu_seconds: float = 30.0,
     isolation: Where = "auto",
     unsafe: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> int:
     """Run every reference program, and the programs of feedback; print what is wrong, and counts.
 
@@ -146,21 +151,22 @@ def check(
         cpu_seconds: for each program.
         isolation: where tests run, for tasks that leave it open; see `ilf.sandbox.Verifier`.
         unsafe: without isolation.
+        columns: field of a task → column (`--map`).
 
     Returns:
         The exit status: 0 when there is nothing to complain about, 1 otherwise.
     """
     from ilf.feedback import recorded
 
-    tasks = load_tasks(source, ids=ids)
+    tasks = load_tasks(source, ids=ids, columns=columns)
     by_id = {task.task_id: task for task in tasks}
     if feedback is None and source in SUITES:
         feedback = SUITES[source] / "feedback.jsonl"
     items = recorded.read(feedback, None if ids else by_id) if feedback is not None else []
     items = [item for item in items if item.task_id in by_id]
-    with _verifier(tasks, cpu_seconds, unsafe, isolation) as verify:
-        checked = check_tasks(tasks, verify)
-        complaints = check_feedback(items, by_id, verify)
+    verify = _verifier(tasks, cpu_seconds, unsafe, isolation)
+    checked = check_tasks(tasks, verify)
+    complaints = check_feedback(items, by_id, verify)
     apart = [by_id[v.task_id] for v in checked.failing if not v.shared]
     if isolation == "auto":  # it has been tried there already
         apart = [task for task in apart if task.isolation == "separate"]
@@ -203,22 +209,28 @@ def check(
 
 def _pass_when_shared(failing: Sequence[Task], cpu_seconds: float, unsafe: bool) -> list[str]:
     """Ids of the tasks whose references pass where the tests run inside the program's own process."""
-    tried = [task.model_copy(update={"isolation": "shared"}) for task in failing]
+    tried = [task.model_copy(update={"isolation": "shared"}) for task in failing if task.kind == "function"]
     if not tried:
         return []
-    with _verifier(tried, cpu_seconds, unsafe) as verify:
-        return [verdict.task_id for verdict in check_tasks(tried, verify).verdicts if verdict.passed]
+    verify = _verifier(tried, cpu_seconds, unsafe)
+    return [verdict.task_id for verdict in check_tasks(tried, verify).verdicts if verdict.passed]
 
 
-def audit(source: str, *, ids: str | None = None, cpu_seconds: float = 5.0, unsafe: bool = False) -> int:
+def audit(
+    source: str,
+    *,
+    ids: str | None = None,
+    cpu_seconds: float = 5.0,
+    unsafe: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> int:
     """Run stubs against every task; print the tasks whose tests one passes.
 
     Returns:
         The exit status, 0: such tasks are a warning, not an error.
     """
-    tasks = load_tasks(source, ids=ids)
-    with _verifier(tasks, cpu_seconds, unsafe) as verify:
-        weak = audit_tasks(tasks, verify)
+    tasks = load_tasks(source, ids=ids, columns=columns)
+    weak = audit_tasks(tasks, _verifier(tasks, cpu_seconds, unsafe))
     if weak:
         descriptions = {task.task_id: task.description for task in tasks}
         _print("Tasks whose tests a stub passes\n")
@@ -230,3 +242,20 @@ def audit(source: str, *, ids: str | None = None, cpu_seconds: float = 5.0, unsa
     each = ", ".join(f"{name} {counts[name]}" for name in (*CONSTANTS, SHOWN, INPUT))
     _print(f"{len(weak)} of {len(tasks)} tasks: {each}")
     return 0
+
+
+def convert(
+    source: str, out: Path, *, ids: str | None = None, columns: Mapping[str, str] | None = None
+) -> None:
+    """Write the tasks of a source, in whatever form they are, in ours.
+
+    Raises:
+        UserError: see `load_tasks`; or `out` is there already.
+    """
+    tasks = load_tasks(source, ids=ids, columns=columns)
+    if out.exists():
+        raise DataError(f"{out} is there already: choose another --out, or remove it")
+    if not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}")
+    write_jsonl(out, tasks)
+    _print(f"{len(tasks)} tasks: {out}")

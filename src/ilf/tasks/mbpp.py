@@ -9,12 +9,11 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from ilf.records import Task, TaskId, read_rows
+from ilf.records import Task, TaskId
 from ilf.syntax import (
     bound_names,
     normalise,
@@ -24,10 +23,7 @@ from ilf.syntax import (
     split_at_signature,
     used_names,
 )
-from ilf.tasks import hub
-from ilf.tasks.rows import BadRow, Row, collect, fit
-
-HUB_DATASET = "google-research-datasets/mbpp"
+from ilf.tasks.rows import BadRow, Row, fit
 
 Prefix = Literal["all", "signature"]
 
@@ -41,23 +37,6 @@ class _Row(BaseModel):
     test_setup_code: str = ""
     test_imports: list[str] = []
     challenge_test_list: list[str] = []
-
-
-def load(path: Path | None, prefix: Prefix, challenge_tests: bool) -> list[Task]:
-    """All tasks of the published JSONL file at `path`, or of the hub's data set where it is None.
-
-    Args:
-        path: the file; None for the hub.
-        prefix: `all` is the paper's (all reference code above the function, helpers included), `signature`
-            the imports and the signature only.
-        challenge_tests: whether a task's challenge tests (11 tasks have some) are appended to its tests.
-
-    Raises:
-        DataError: the file is missing or wrong, or the hub cannot be reached.
-    """
-    rows = read_rows(path) if path else hub.rows(HUB_DATASET, "full", by="task_id")
-    place = str(path) if path else HUB_DATASET
-    return collect(place, rows, lambda row: task_from_row(row, prefix, challenge_tests))
 
 
 def task_from_row(row: Row, prefix: Prefix = "all", challenge_tests: bool = False) -> Task:

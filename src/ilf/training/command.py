@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from ilf.config import checked, read_toml, with_overrides
+from ilf.formats.examples import read
+from ilf.models import chat_renderer, resolve
 from ilf.progress import say
-from ilf.records import Example, Own, read_jsonl
 from ilf.training.config import FinetuneConfig
 from ilf.training.run import FinetuneResult
 from ilf.training.run import finetune as train
@@ -27,7 +29,8 @@ def finetune(
 
     Args:
         model: a MODEL string.
-        examples: rows of `prompt`, `completion` and, where it is not 1, `weight`.
+        examples: rows of `prompt`, `completion` and, where it is not 1, `weight`; or a form of
+            `ilf.formats.examples`.
         out: the folder to write.
         config: a TOML file of `FinetuneConfig`'s settings, or of a run (its `[finetune]` section counts).
         overrides: `key=value`, keys of `FinetuneConfig`.
@@ -41,10 +44,7 @@ def finetune(
     settings = checked(
         FinetuneConfig, with_overrides(raw.get("finetune", raw), overrides), str(config or "--set")
     )
-    own = Own(Example)
-    rows = read_jsonl(examples, Example, own)
-    if (note := own.passed_over()) is not None:
-        say(f"{examples}: {note}")
+    rows = read(examples, cache(lambda: chat_renderer(resolve(model, trust_remote_code).path)))
     result = train(
         model, rows, out, settings, card={"Examples file": examples.name, **(card or {})}, say=say,
         trust_remote_code=trust_remote_code,

@@ -1,0 +1,1 @@
+"""`ilf init`: a folder with all that a run of somebody's own needs."""
