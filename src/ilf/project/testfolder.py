@@ -9,8 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilf.errors import DataError
+from ilf.project.fixtures import Fixtures, Unfilled, asked_for, calls, fixtures_of, is_fixture, plain
 from ilf.records import Task
-from ilf.syntax import Definition, bound_names, definition, parse, segment, split_at_signature, used_names
+from ilf.syntax import (
+    Definition,
+    bound_names,
+    definition,
+    parse,
+    segment,
+    split_at_signature,
+    try_parse,
+    used_names,
+)
 
 _Test = ast.FunctionDef | ast.ClassDef
 
@@ -51,8 +61,10 @@ def read(folder: Path) -> Found:
         except (SyntaxError, UnicodeDecodeError) as error:
             found.notes.append(f"{path}: passed over, it cannot be read ({error})")
             continue
-        tasks = _tasks(tree, folder)
-        if not tasks:
+        tree.body = [*_shared(path, folder), *tree.body]
+        tasks, left_out = _tasks(tree, folder)
+        found.notes += [f"{path}: {name} is left out, {why}" for name, why in left_out]
+        if not tasks and not left_out:
             found.notes.append(
                 f"{path}: passed over, it calls nothing that it imports from a module of yours"
             )
@@ -80,26 +92,54 @@ class _Target:
         self.name, self.module, self.source = name, module, source
 
 
-def _tasks(tree: ast.Module, folder: Path) -> list[Task]:
+def _shared(path: Path, folder: Path) -> list[ast.stmt]:
+    """The statements of the `conftest.py` files between a test file and the folder, the outermost first."""
+    found: list[ast.stmt] = []
+    for parent in [place for place in path.parents if place == folder or folder in place.parents][::-1]:
+        conftest = parent / "conftest.py"
+        if conftest.is_file():
+            tree = try_parse(conftest.read_text(encoding="utf-8-sig", errors="replace"))
+            found += tree.body if tree is not None else []
+    return found
+
+
+def _tasks(tree: ast.Module, folder: Path) -> tuple[list[Task], list[tuple[str, str]]]:
+    """The tasks of a file, and which tests are left out and why."""
     targets, renames = _targets(tree, folder)
     if not targets:
-        return []
+        return [], []
+    fixtures, left_out = fixtures_of(tree.body), list[tuple[str, str]]()
     tree = ast.fix_missing_locations(_Plain(renames).visit(tree))
-    of_target: dict[str, list[_Test]] = {}
+    of_target: dict[str, list[tuple[_Test, str]]] = {}
     rest: list[ast.stmt] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name.lower().startswith("test"):
-            called = Counter(name for name in _names(node) if name in targets)
+            makers = [fixtures[name] for name in sorted(asked_for(node, fixtures))]
+            called = Counter(name for part in (node, *makers) for name in _names(part) if name in targets)
             if called:
-                of_target.setdefault(called.most_common(1)[0][0], []).append(node)
+                try:
+                    text = _test_text(node, fixtures)
+                except Unfilled as why:
+                    left_out.append((node.name, str(why)))
+                else:
+                    of_target.setdefault(called.most_common(1)[0][0], []).append((node, text))
                 continue
         if not _brings(node, renames):
             rest.append(node)
-    return [_task(targets[name], nodes, rest, targets) for name, nodes in of_target.items()]
+    return [_task(targets[name], tests, rest, targets) for name, tests in of_target.items()], left_out
 
 
-def _task(target: _Target, nodes: list[_Test], rest: list[ast.stmt], targets: dict[str, _Target]) -> Task:
-    helpers = [node for node in rest if not isinstance(node, ast.Expr)]
+def _task(
+    target: _Target, tests: list[tuple[_Test, str]], rest: list[ast.stmt], targets: dict[str, _Target]
+) -> Task:
+    nodes = [node for node, _ in tests]
+    helpers = [
+        plain(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else node
+        for node in rest
+        if not isinstance(node, ast.Expr)
+    ]
+    if not any("pytest" in used_names(node) for node in [*map(plain, nodes), *helpers]):
+        helpers = [node for node in helpers if not _only_pytest(node)]
     needed = {name for node in [*nodes, *helpers] for name in used_names(node)} & targets.keys()
     setup = [_definitions(targets[name], target) for name in sorted(needed - {target.name})]
     setup += [ast.unparse(node) for node in helpers]
@@ -111,7 +151,7 @@ def _task(target: _Target, nodes: list[_Test], rest: list[ast.stmt], targets: di
         task_id=f"{target.module}.{target.name}",
         description=(said or f"Write {target.name}, as its tests describe it.").strip(),
         entry_point=target.name,
-        tests=tuple(_test_text(node) for node in nodes),
+        tests=tuple(text for _, text in tests),
         prefix=split[0] if split else "",
         setup="\n".join(filter(None, setup)),
         example=next(filter(None, (_example(node, target.name) for node in nodes)), ""),
@@ -223,23 +263,24 @@ def _above(other: _Target, target: _Target) -> bool:
     return reference is not None and definition(parse(reference), other.name) is not None
 
 
-def _test_text(node: _Test) -> str:
-    """A test; of a plain test class, which no collector of ours runs, with calls of its methods."""
-    text = ast.unparse(node)
-    if isinstance(node, ast.ClassDef) and not any("TestCase" in ast.unparse(base) for base in node.bases):
-        methods = [
-            inner.name
-            for inner in node.body
-            if isinstance(inner, ast.FunctionDef)
-            and inner.name.startswith("test")
-            and len(inner.args.args) == 1
-        ]
-        set_up = any(
-            isinstance(inner, ast.FunctionDef) and inner.name == "setup_method" for inner in node.body
-        )
-        for name in methods:
-            made = f"__case__ = {node.name}()\n" + ("__case__.setup_method()\n" if set_up else "")
-            text += f"\n{made}__case__.{name}()"
+def _only_pytest(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import) and all(alias.name == "pytest" for alias in node.names)
+
+
+def _test_text(node: _Test, fixtures: Fixtures) -> str:
+    """A test with the call that runs it, where no collector of ours does; raises `Unfilled`."""
+    text = ast.unparse(plain(node))
+    if isinstance(node, ast.FunctionDef):
+        return "\n".join(filter(None, [text, calls(node, fixtures)]))
+    if any("TestCase" in ast.unparse(base) for base in node.bases):
+        return text
+    of_class = {inner.name: inner for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    if any(map(is_fixture, of_class.values())):
+        raise Unfilled("it has fixtures of its own")
+    set_up = "__case__.setup_method()\n" if "setup_method" in of_class else ""
+    for name, method in of_class.items():
+        if name.startswith("test"):
+            text += f"\n__case__ = {node.name}()\n{set_up}{calls(method, fixtures, of='__case__.')}"
     return text
 
 
