@@ -13,6 +13,7 @@ from ilf.config import RunConfig, dump_config
 from ilf.errors import DataError
 from ilf.feedback.sources import Asked
 from ilf.kinds.function import check_sandbox
+from ilf.learners import Teacher
 from ilf.places import place_of
 from ilf.policy import Model
 from ilf.preparation import Tasks, check_needs, open_manifest, prepare_tasks, recorded_path
@@ -96,7 +97,11 @@ def one_round(do: Runner, theta: Model, tasks: Tasks, c: RunConfig, folder: RunF
     refuse_leaks(held_out, {str(files.examples): [str(example.task_id) for example in e]})
 
     # 4: fine-tune πθ on (t → x1), giving πθ*: the minimum of KL(πt*, πθ) (equations 4 to 6).
-    theta2 = do(Learn(theta, tuple(e), c.finetune, c.learner, follow, c.seed, card=card))
+    teacher = Teacher(refiner.model, refiner.shots, c.refiner.use_feedback)
+    theta2 = do(Learn(
+        theta, tuple(e), c.finetune, c.learner, follow, c.seed, card=card,
+        tasks={task.task_id: task for task in tasks.train}, teacher=teacher, verify=c.verify,
+    ))  # fmt: skip
 
     # Is πθ* better on tasks it has never seen? (section 3.3)
     do(Evaluate(

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ilf import __version__, policy
+from ilf import __version__, policy, seams
 from ilf.config import RunConfig
 from ilf.errors import ConfigError, DataError, RunFolderError
 from ilf.learners import learner_of, require_training
@@ -136,7 +136,7 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     for model in filter(None, others):
         policy.get(model, config.engine, config.prompts.style)
     taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
-    taught += [config.finetune] if config.learner.name == "sft" else []
+    taught += [config.finetune] if config.learner.name in seams.LEARNERS else []
     require_training(taught, config.engine)
 
 

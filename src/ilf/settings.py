@@ -45,6 +45,14 @@ PAPER = {
 }
 """Setting → where the paper (arXiv 2303.16749) says it."""
 
+ELSEWHERE = {
+    "learner.distil.passes": "arXiv 2306.13649: the student's own samples",
+    "learner.distil.divergence": "arXiv 2306.13649, section 3: forward, reverse or JSD",
+    "learner.sdpo.teacher": "arXiv 2601.20802: the current model, told the feedback",
+    "learner.sdpo.divergence": "arXiv 2306.13649, section 3: forward, reverse or JSD",
+}
+"""Setting → another paper that says it."""
+
 
 def schema(kind: Kind) -> str:
     """The JSON schema of a run's or a study's TOML file, or of a task's row."""
@@ -70,6 +78,7 @@ def show(config: RunConfig) -> str:
             lines += ["", f"[{section}]"]
         notes = [] if value == default else [f"default {_toml(default)}"]
         notes += [f"paper, {PAPER[path]}"] if path in PAPER else []
+        notes += [ELSEWHERE[path]] if path in ELSEWHERE else []
         # TOML has no null: what is absent stands there as a comment.
         text = f"# {key}: not set" if value is None else f"{key} = {_toml(value)}"
         lines.append(text + (f"  # {'; '.join(notes)}" if notes else ""))
