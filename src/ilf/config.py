@@ -26,7 +26,7 @@ from ilf import seams
 from ilf.errors import ConfigError
 from ilf.sandbox import Limits
 from ilf.training import FinetuneConfig
-from ilf.training.config import DistilConfig, SdpoConfig, SftConfig
+from ilf.training.config import DistilConfig, GrpoConfig, SdpoConfig, SftConfig
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -152,12 +152,13 @@ class LearnerConfig(_Section):
     """How a model learns from examples; its optimiser's settings are those of `finetune`."""
 
     name: Annotated[str, _named_in(seams.LEARNERS)] = "sft"
-    """`sft` (the paper's), `distil`, `sdpo`, or an import path, `package.module:learn`."""
+    """`sft` (the paper's), `distil`, `sdpo`, `grpo`, or an import path, `package.module:learn`."""
     options: dict[str, Any] = {}
     """Settings of a learner of somebody else's."""
     sft: SftConfig = SftConfig()
     distil: DistilConfig = DistilConfig()
     sdpo: SdpoConfig = SdpoConfig()
+    grpo: GrpoConfig = GrpoConfig()
 
     @property
     def section(self) -> BaseModel | None:

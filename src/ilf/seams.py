@@ -34,6 +34,7 @@ LEARNERS = {
     "sft": "ilf.learners.sft:learn",
     "distil": "ilf.learners.distil:learn",
     "sdpo": "ilf.learners.sdpo:learn",
+    "grpo": "ilf.learners.grpo:learn",
 }
 """Functions that make a model of a model, `learners.Learner` (`learner.name`)."""
 

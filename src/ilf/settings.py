@@ -46,6 +46,10 @@ PAPER = {
 """Setting → where the paper (arXiv 2303.16749) says it."""
 
 ELSEWHERE = {
+    "learner.grpo.n": "arXiv 2402.03300, section 4.1: a group of samples a task",
+    "learner.grpo.clip_low": "arXiv 1707.06347, section 3: 0.2",
+    "learner.grpo.clip_high": "arXiv 1707.06347, section 3: 0.2",
+    "learner.grpo.scale": "arXiv 2402.03300: std; arXiv 2503.20783: none",
     "learner.distil.passes": "arXiv 2306.13649: the student's own samples",
     "learner.distil.divergence": "arXiv 2306.13649, section 3: forward, reverse or JSD",
     "learner.sdpo.teacher": "arXiv 2601.20802: the current model, told the feedback",

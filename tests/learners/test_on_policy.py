@@ -19,9 +19,10 @@ from ilf import policy  # noqa: E402
 from ilf.config import EngineConfig, LearnerConfig, VerifyConfig, checked  # noqa: E402
 from ilf.errors import ConfigError, TrainingError  # noqa: E402
 from ilf.learners import Teacher, passes  # noqa: E402
+from ilf.learners.grpo import advantages  # noqa: E402
 from ilf.models import load_model, load_tokenizer, weights_hash  # noqa: E402
 from ilf.places import Local  # noqa: E402
-from ilf.records import Example, Feedback, Task  # noqa: E402
+from ilf.records import Example, Feedback, Task, Verdict  # noqa: E402
 from ilf.runner import Job  # noqa: E402
 from ilf.steps import Learn  # noqa: E402
 from ilf.training import FinetuneConfig  # noqa: E402
@@ -223,6 +224,72 @@ def test_what_cannot_be_learnt_from_is_one_line(folders, tmp_path):
         do(lesson(folders, start=start), tmp_path / "model")
 
 
+class Judge(Local):
+    """Completions with an even number of characters are right."""
+
+    def verify(self, tasks, programs, settings, bar=None):
+        for program in programs:
+            status = "passed" if len(program.completion) % 2 == 0 else "failed"
+            yield Verdict(task_id=program.task_id, program_id=program.program_id, status=status)
+
+
+def test_what_is_rewarded_becomes_likelier(folders, tmp_path, monkeypatch):
+    seen = []
+    whole = passes.Turn.fit
+    monkeypatch.setattr(
+        passes.Turn,
+        "fit",
+        lambda turn, *a: (seen.append((turn.file("programs").read_text(), *a)), whole(turn, *a))[1],
+    )
+    settings = FINETUNE.model_copy(update={"batch_size": 64, "learning_rate": 3e-4})
+    step = lesson(folders, "grpo", feedback=(), n=6, passes=1, max_tokens=9, finetune=settings)
+    _, counts = do(step, tmp_path / "model", Judge())
+    ((_, examples, objective),) = seen
+    assert counts["samples"] == 18 and 0 < counts["passed"] < 18 and counts["examples"] == len(examples)
+
+    tokenizer, scores = load_tokenizer(folders[0]), []
+    for folder in (folders[0], tmp_path / "model"):
+        net = load_model(folder, "cpu", torch.float32)
+        of_model = []
+        for example in examples:
+            ids = [
+                tokenizer(t, add_special_tokens=False).input_ids for t in (example.prompt, example.completion)
+            ]
+            with torch.no_grad():
+                logp = net(torch.tensor([ids[0] + ids[1]])).logits[0].log_softmax(1)
+            of_model.append(sum(logp[len(ids[0]) + i - 1, token].item() for i, token in enumerate(ids[1])))
+        scores.append(torch.tensor(of_model))
+    gained = (scores[1] - scores[0]) * torch.tensor(objective.advantages)
+    assert gained.sum() > 0
+    log = json.loads((tmp_path / "model/training_log.jsonl").read_text())
+    lengths = [len(tokenizer(e.completion).input_ids) + 1 for e in examples]
+    # The first step's loss is minus the tokens' mean advantage: every ratio is 1.
+    mean = sum(a * n for a, n in zip(objective.advantages, lengths, strict=True)) / sum(lengths)
+    assert log["loss"] == pytest.approx(-mean, abs=1e-3)
+
+
+def test_rewards_that_are_all_alike_teach_nothing(folders, tmp_path):
+    class Strict(Judge):
+        def verify(self, tasks, programs, settings, bar=None):
+            return (
+                v.model_copy(update={"status": "failed"}) for v in super().verify(tasks, programs, settings)
+            )
+
+    step = lesson(folders, "grpo", feedback=(), n=2, passes=2, max_tokens=3, tasks={"t0": TASKS["t0"]})
+    with pytest.raises(TrainingError, match="grpo: nothing to learn in 2 passes"):
+        do(step, tmp_path / "model", Strict())
+    with pytest.raises(TrainingError, match="there are none"):
+        do(lesson(folders, "grpo", tasks={}), tmp_path / "model")
+
+
+def test_advantages():
+    assert advantages([1, 0, 0, 0, 1, 1, 1, 1], 4, "none") == [0.75, -0.25, -0.25, -0.25, 0, 0, 0, 0]
+    assert advantages([1, 0], 2, "std") == [1, -1]
+    # A program without a verdict counts for nothing, neither itself nor in the mean.
+    assert advantages([1, None, 0, None], 2, "std") == [0, 0, 0, 0]
+    assert advantages([1, None, 0], 3, "none") == [0.5, 0, -0.5]
+
+
 def test_the_penalty_of_plain_fine_tuning_is_off_unless_asked_for(folders, tmp_path):
     example = Example(prompt="def f(x):\n", completion="    return x\n")
     steps = {beta: replace(lesson(folders, "sft", kl=beta), examples=(example,) * 4) for beta in (0, 50)}
@@ -251,7 +318,7 @@ def test_a_scripted_model_learns_its_examples_by_heart(tmp_path):
     table = tmp_path / "script.jsonl"
     table.write_text('{"contains": "", "completions": ["x"]}\n')
     start = policy.get(table, EngineConfig(name="scripted"), "completion")
-    for name in ("distil", "sdpo"):
+    for name in ("distil", "sdpo", "grpo"):
         learner = LearnerConfig(name=name)
         Learn(start, (), FINETUNE, learner).run(Job(tmp_path / name, "key", Local()))
         assert (tmp_path / name).is_dir()

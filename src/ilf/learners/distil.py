@@ -53,7 +53,7 @@ def distil(
     if not lesson.feedback:
         raise TrainingError(f"learner.name: {lesson.learner.name} needs feedback, and there is none")
 
-    def one(turn: Turn) -> dict[str, float] | None:
+    def one(turn: Turn) -> dict[str, float]:
         from ilf.training.objective import Distil
 
         rows = _attempts(turn) if turn.number == 1 else []
@@ -69,7 +69,7 @@ def distil(
             ]
         rows = [row for row in rows if turn.usable(row[1])]
         if not rows:
-            return None
+            return {"sampled tokens": sampled}
         teacher = teacher_of(turn)
         prompter = turn.student.prompter
         examples = [

@@ -120,13 +120,13 @@ class Turn:
         }
 
 
-def in_passes(lesson: Lesson, count: int, one: Callable[[Turn], Counts | None]) -> Counts:
+def in_passes(lesson: Lesson, count: int, one: Callable[[Turn], Counts]) -> Counts:
     """Do `count` passes, or go on after the last whole one; the last one's model is the lesson's.
 
     Args:
         lesson: what is asked.
         count: passes.
-        one: writes `Turn.out` and says what it did; None where it found nothing to learn, and wrote nothing.
+        one: writes `Turn.out` unless there is nothing to learn in it, and says what was done.
 
     Returns:
         The sums of the passes' counts.
@@ -157,13 +157,14 @@ def in_passes(lesson: Lesson, count: int, one: Callable[[Turn], Counts | None]) 
             student = policy.get(work / f"pass-{newest}", lesson.start.engine, lesson.start.style)
         say(f"    {lesson.what}: pass {number} of {count}")
         began = time.monotonic()
-        found = one(Turn(lesson, number, student, work))
+        turn = Turn(lesson, number, student, work)
+        found = one(turn)
         counts = {**counts, "seconds": round(counts.get("seconds", 0) + time.monotonic() - began, 1)}
-        for name, value in (found or {}).items():
+        for name, value in found.items():
             counts[name] = round(counts.get(name, 0) + value, 1)
-        wrote = [*wrote, found is not None]
+        wrote = [*wrote, turn.out.is_dir()]
         _write(work / STATE, lesson.key, wrote, counts)
-        if newest and found is not None:
+        if newest and wrote[-1]:
             shutil.rmtree(work / f"pass-{newest}")
     newest = _newest(wrote)
     if not newest:

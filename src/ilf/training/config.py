@@ -104,6 +104,20 @@ class SdpoConfig(DistilConfig):
     """Worked refinements that stand in the teacher's prompt, where the run's refiner has some."""
 
 
+class GrpoConfig(_OnPolicy):
+    """Group-relative policy gradients from the verifier alone."""
+
+    n: int = Field(default=8, ge=2)
+    """Programs written for each task of the train split in a pass."""
+    tasks: int | None = Field(default=None, ge=1)
+    """At most so many tasks a pass, drawn anew in each; all of the train split by default."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """How far below 1 the ratio of new to old probability still counts."""
+    clip_high: float = Field(default=0.2, gt=0)
+    scale: Literal["std", "none"] = "std"
+    """Advantages are divided by the rewards' standard deviation in a task's group, or not."""
+
+
 class SftConfig(BaseModel):
     """Supervised fine-tuning, the paper's learner."""
 
