@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,7 @@ class Turn:
 
     def usable(self, completion: str | None) -> bool:
         """Whether a text can be trained on: it is one, and the end token stands at its end only."""
-        end = models.load_tokenizer(models.resolve(self.student.ref).path).eos_token
+        end = _end_token(self.student.ref)
         return bool(completion and completion.strip() and not (end and end in completion))
 
     def fit(self, examples: Sequence[Example], objective: Objective) -> Counts:
@@ -118,6 +119,12 @@ class Turn:
             "training seconds": round(result.seconds, 1),
             "heard seconds": round(result.heard_seconds, 1),
         }
+
+
+@cache
+def _end_token(model: str) -> str | None:
+    found: str | None = models.load_tokenizer(models.resolve(model).path).eos_token
+    return found
 
 
 def in_passes(lesson: Lesson, count: int, one: Callable[[Turn], Counts]) -> Counts:
