@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ilf.config import build_config, configs_folder, dump_config, load_config
-from ilf.settings import PAPER, _settings, schema, show
+from ilf.settings import ELSEWHERE, PAPER, _settings, schema, show
 
 CONFIGS = sorted(configs_folder().glob("*.toml"))
 
@@ -21,7 +21,7 @@ def test_defaults_and_the_paper_stand_beside_the_settings():
     config = load_config(configs_folder() / "demo.toml")
     assert "n = 2  # default 30; paper, section 3: 30 samples a task" in show(config).splitlines()
     known = {path for path, _, _ in _settings(config, "")}
-    assert PAPER.keys() <= known
+    assert PAPER.keys() | ELSEWHERE.keys() <= known
     # Every setting that the run folder's config names is shown.
     assert {line.split(" = ")[0] for line in dump_config(config).splitlines() if " = " in line} <= {
         line.split(" = ")[0] for line in show(config).splitlines()

@@ -14,16 +14,10 @@ from ilf.control import control
 from ilf.errors import NothingLeft
 from ilf.feedback.sources import Asked
 from ilf.kinds.function import check_sandbox
+from ilf.learners import Teacher
 from ilf.places import place_of
 from ilf.policy import Model
-from ilf.preparation import (
-    Tasks,
-    check_needs,
-    expectations,
-    open_manifest,
-    prepare_tasks,
-    recorded_path,
-)
+from ilf.preparation import Tasks, check_needs, open_manifest, prepare_tasks, recorded_path
 from ilf.progress import say
 from ilf.rounds import Past
 from ilf.runfolder import RunFolder, write_text
@@ -54,9 +48,6 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         do = Runner(run_folder, manifest, place_of(config.place.name), lambda: check_sandbox(config.verify))
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
-        if config.engine.name != "scripted":  # a rehearsal's numbers mean nothing anyway
-            for line in expectations(config, tasks):
-                say(f"expect little: {line}")
         first = theta = _model(config, config.model)
         past = Past()
         for number in range(1, config.rounds + 1):
@@ -85,15 +76,9 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
 
 
 def one_round(
-    do: Runner,
-    theta: Model,
-    first: Model,
-    past: Past,
-    tasks: Tasks,
-    c: RunConfig,
-    folder: RunFolder,
+    do: Runner, theta: Model, first: Model, past: Past, tasks: Tasks, c: RunConfig, folder: RunFolder,
     number: int,
-) -> tuple[Model, Past]:
+) -> tuple[Model, Past]:  # fmt: skip
     """One pass of Algorithm 1 with πθ = `theta`; returns πθ*, and what the next round is given.
 
     The numbers are the lines of Algorithm 1 (paper, section 2).
@@ -132,7 +117,11 @@ def one_round(
     # 4: fine-tune πθ on (t → x1), giving πθ*: the minimum of KL(πt*, πθ) (equations 4 to 6).
     start = first if c.rounds_from == "first" else theta
     learned = past.with_examples(e) if c.examples.replay else tuple(e)
-    theta2 = do(Learn(start, learned, c.finetune, c.learner, follow, c.seed, card=card))
+    teacher = Teacher(refiner.model, refiner.shots, c.refiner.use_feedback)
+    theta2 = do(Learn(
+        start, learned, c.finetune, c.learner, follow, c.seed, card=card,
+        tasks={task.task_id: task for task in tasks.train}, teacher=teacher, verify=c.verify,
+    ))  # fmt: skip
     models = {"before": theta, "after": theta2} | control(do, start, (x0, v0), learned, by_id, c)
 
     # Is πθ* better on tasks it has never seen? (section 3.3)

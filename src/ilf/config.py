@@ -26,6 +26,7 @@ from ilf import seams
 from ilf.errors import ConfigError
 from ilf.sandbox import Limits
 from ilf.training import FinetuneConfig
+from ilf.training.config import DistilConfig, GrpoConfig, SdpoConfig, SftConfig
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -171,9 +172,19 @@ class LearnerConfig(_Section):
     """How a model learns from examples; its optimiser's settings are those of `finetune`."""
 
     name: Annotated[str, _named_in(seams.LEARNERS)] = "sft"
-    """`sft` (the paper's), or an import path, `package.module:learn`."""
+    """`sft` (the paper's), `distil`, `sdpo`, `grpo`, or an import path, `package.module:learn`."""
     options: dict[str, Any] = {}
-    """Settings of the learner's own."""
+    """Settings of a learner of somebody else's."""
+    sft: SftConfig = SftConfig()
+    distil: DistilConfig = DistilConfig()
+    sdpo: SdpoConfig = SdpoConfig()
+    grpo: GrpoConfig = GrpoConfig()
+
+    @property
+    def section(self) -> BaseModel | None:
+        """The settings of the learner that is named; None for somebody else's."""
+        found = getattr(self, self.name, None) if self.name in seams.LEARNERS else None
+        return found if isinstance(found, BaseModel) else None
 
 
 class PlaceConfig(_Section):

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ilf import __version__, policy
+from ilf import __version__, policy, seams
 from ilf.config import RunConfig
 from ilf.errors import ConfigError, DataError, RunFolderError
 from ilf.learners import learner_of, require_training
@@ -159,8 +159,12 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     for model in filter(None, others):
         policy.get(model, config.engine, config.prompts.style)
     taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []
-    taught += [config.finetune] if config.learner.name == "sft" else []
+    taught += [config.finetune] if config.learner.name in seams.LEARNERS else []
     require_training(taught, config.engine)
+    if config.engine.name == "scripted":
+        return  # a rehearsal: its numbers mean nothing anyway
+    for line in _expectations(config, tasks):
+        say(f"expect little: {line}")
     if config.evaluation.control:
         say(
             "one more fine-tuning and evaluation than the paper's: on the model's own correct samples alone, "
@@ -168,7 +172,7 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
         )
 
 
-def expectations(config: RunConfig, tasks: Tasks) -> list[str]:
+def _expectations(config: RunConfig, tasks: Tasks) -> list[str]:
     """What too little data means for this run's result, and what would help (`ilf.outlook`)."""
     from ilf.feedback import recorded
     from ilf.outlook import expectations, held_out_too_small

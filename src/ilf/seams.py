@@ -30,7 +30,12 @@ SOURCES = {
 }
 """Functions that say what is wrong, `feedback.sources.Source` (`feedback.source`)."""
 
-LEARNERS = {"sft": "ilf.learners.sft:learn"}
+LEARNERS = {
+    "sft": "ilf.learners.sft:learn",
+    "distil": "ilf.learners.distil:learn",
+    "sdpo": "ilf.learners.sdpo:learn",
+    "grpo": "ilf.learners.grpo:learn",
+}
 """Functions that make a model of a model, `learners.Learner` (`learner.name`)."""
 
 KINDS = {

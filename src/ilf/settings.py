@@ -48,6 +48,18 @@ PAPER = {
 }
 """Setting → where the paper (arXiv 2303.16749) says it."""
 
+ELSEWHERE = {
+    "learner.grpo.n": "arXiv 2402.03300, section 4.1: a group of samples a task",
+    "learner.grpo.clip_low": "arXiv 1707.06347, section 3: 0.2",
+    "learner.grpo.clip_high": "arXiv 1707.06347, section 3: 0.2",
+    "learner.grpo.scale": "arXiv 2402.03300: std; arXiv 2503.20783: none",
+    "learner.distil.passes": "arXiv 2306.13649: the student's own samples",
+    "learner.distil.divergence": "arXiv 2306.13649, section 3: forward, reverse or JSD",
+    "learner.sdpo.teacher": "arXiv 2601.20802: the current model, told the feedback",
+    "learner.sdpo.divergence": "arXiv 2306.13649, section 3: forward, reverse or JSD",
+}
+"""Setting → another paper that says it."""
+
 
 def schema(kind: Kind) -> str:
     """The JSON schema of a run's or a study's TOML file, or of a task's row."""
@@ -73,6 +85,7 @@ def show(config: RunConfig) -> str:
             lines += ["", f"[{section}]"]
         notes = [] if value == default else [f"default {_toml(default)}"]
         notes += [f"paper, {PAPER[path]}"] if path in PAPER else []
+        notes += [ELSEWHERE[path]] if path in ELSEWHERE else []
         # TOML has no null: what is absent stands there as a comment.
         text = f"# {key}: not set" if value is None else f"{key} = {_toml(value)}"
         lines.append(text + (f"  # {'; '.join(notes)}" if notes else ""))

@@ -29,7 +29,10 @@ def measured(tmp_path_factory, quick, write_world):
         "run.finetune.learning_rate=0.01",
         "run.finetune.epochs=2",
         "run.refiner.finetune.epochs=1",
-        'arms=["zero-shot", "ilf", "gold"]',
+        'arms=["zero-shot", "ilf", "gold", "distil"]',
+        "run.learner.distil.passes=1",
+        "run.learner.distil.n=1",
+        "run.learner.distil.max_tokens=8",
         "temperatures=[0.5]",
         "kl.tasks=6",
         "kl.n=4",
@@ -100,3 +103,13 @@ def test_every_trial_of_a_sweep_is_reported(measured):
         task.task_id for task in row.validation["0.5"].tasks
     }
     assert 'id="table-sweep"' in (measured / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_learner_that_samples_is_an_arm_with_its_cost(measured):
+    row = arm(measured, "distil").seeds[0]
+    # The attempts that have feedback and one program more for each, where it says anything.
+    assert row.items <= row.examples <= 2 * row.items
+    assert row.cost["heard tokens"] > row.cost["tokens"] / 2 > 0 and row.cost["seconds"] > 0
+    assert arm(measured, "zero-shot").seeds[0].cost == {}
+    report = (measured / "report.html").read_text(encoding="utf-8")
+    assert "Other ways to learn" in report and "What learning cost." in report

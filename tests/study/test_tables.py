@@ -343,6 +343,10 @@ def test_the_rule_takes_any_text(text):
 
 def test_arms_are_declared_once_and_well():
     assert len({arm.name for arm in ARMS}) == len(ARMS)
-    assert {arm.group for arm in ARMS} == {"final", "selection", "gate", "size"}
+    assert {arm.group for arm in ARMS} == {"final", "selection", "gate", "size", "learner"}
     with pytest.raises(ValueError, match="exclude each other"):
         Arm(name="both", label="", refining=Refining(), data="gold")
+    with pytest.raises(ValueError, match="learner excludes refining and data"):
+        Arm(name="both", label="", learner="distil", data="gold")
+    with pytest.raises(ValueError, match="distill"):
+        Arm(name="typo", label="", learner="distill")

@@ -55,6 +55,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another model with the same tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = build(tmp_path_factory.mktemp("models") / "teacher", num_hidden_layers=2)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def some() -> Callable[[int], list[Example]]:
     """Examples of unlike lengths and weights; every third shares its prompt with the one before."""
     import random

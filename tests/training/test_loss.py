@@ -138,14 +138,14 @@ def test_bias_and_frozen_weights_of_the_projection() -> None:
     labels, weights = torch.randint(0, 11, (9,)), torch.rand(9)
     expected = (F.cross_entropy(head(hidden), labels, reduction="none") * weights).sum()
     wanted = torch.autograd.grad(expected, [hidden, head.weight, head.bias])
-    got = loss._LinearCrossEntropy.apply(hidden, head.weight, head.bias, labels, weights)
+    got = loss._Projected.apply(hidden, head.weight, head.bias, labels, labels, weights, None)
     assert got.item() == pytest.approx(expected.item(), rel=1e-6)
     for one, other in zip(
         torch.autograd.grad(3 * got, [hidden, head.weight, head.bias]), wanted, strict=True
     ):
         torch.testing.assert_close(one, 3 * other)
     head.requires_grad_(False)
-    got = loss._LinearCrossEntropy.apply(hidden, head.weight, head.bias, labels, weights)
+    got = loss._Projected.apply(hidden, head.weight, head.bias, labels, labels, weights, None)
     torch.testing.assert_close(torch.autograd.grad(got, [hidden])[0], wanted[0])
     assert head.weight.grad is None
 

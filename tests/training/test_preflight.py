@@ -10,7 +10,7 @@ from ilf.errors import TrainingError  # noqa: E402
 from ilf.models import load_model  # noqa: E402
 from ilf.training import FinetuneConfig, estimate, preflight  # noqa: E402
 from ilf.training.preflight import Plan, estimate_rows  # noqa: E402
-from ilf.training.run import _with_lora  # noqa: E402
+from ilf.training.weights import with_lora  # noqa: E402
 
 
 @given(st.integers(1, 5000), st.integers(1, 40), st.integers(10**6, 10**9))
@@ -42,7 +42,7 @@ def test_parameters_are_counted_as_they_will_be(tiny: Path, tmp_path: Path, conf
     model = load_model(tiny, "cpu")
     total = sum(p.numel() for p in model.parameters())
     if config.method == "lora":
-        model = _with_lora(model, config)
+        model = with_lora(model, config)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     needs = estimate_rows(tiny, 50, config, tmp_path / "not" / "yet" / "there")
     assert (needs.parameters, needs.trainable) == (total, trained)

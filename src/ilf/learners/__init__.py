@@ -8,13 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ilf.config import EngineConfig
+from ilf.config import EngineConfig, LearnerConfig, VerifyConfig
 from ilf.errors import missing
 from ilf.places import Place
 from ilf.policy import Model
-from ilf.records import Example, Feedback
+from ilf.records import Example, Feedback, Task
 from ilf.seams import LEARNERS, load
 from ilf.training import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who follows feedback, with the worked examples in its prompt: what learners distil from."""
+
+    model: Model
+    shots: tuple[tuple[Task, str, str | None, str], ...] = ()
+    """Task, wrong program, feedback, refinement."""
+    use_feedback: bool = True
+    """False: it is shown the wrong program alone."""
+
+    def prompt(self, task: Task, item: Feedback) -> str:
+        """What it is asked: the task, the wrong program, and what was said about that program."""
+        text = item.text if self.use_feedback else None
+        return self.model.prompter.refinement(task, item.code, text, shots=self.shots).text
+
+    def identity(self) -> Mapping[str, Any]:
+        """All that decides what it says, for the key of a step."""
+        shots = [[task.to_json(), *rest] for task, *rest in self.shots]
+        return {"model": self.model.identity(), "shots": shots, "use_feedback": self.use_feedback}
 
 
 @dataclass(frozen=True)
@@ -30,14 +51,27 @@ class Lesson:
     """The model folder to write, whole or not at all; one that holds something else is replaced."""
     finetune: FinetuneConfig
     """Settings of the optimiser; its seed is the run's."""
-    options: Mapping[str, Any]
-    """The learner's own settings (`[learner.options]`)."""
+    learner: LearnerConfig
+    """The learner's own settings."""
     what: str
     """What is made, for the person watching."""
     card: Mapping[str, object] | None
     """Said in the model card besides, by heading."""
     place: Place
     """For learners that sample or verify."""
+    key: str
+    """Hash of all that decides what is made: remains of another one's work are thrown away."""
+    tasks: Mapping[str, Task]
+    """Tasks that may be trained on, by id; those of the feedback among them."""
+    teacher: Teacher | None
+    """πRefine, where there is one."""
+    verify: VerifyConfig
+    """Settings of the sandbox."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Settings of a learner of somebody else's (`[learner.options]`)."""
+        return self.learner.options
 
 
 Learner = Callable[[Lesson], Mapping[str, float]]

@@ -2,26 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ilf import models
 from ilf.learners import Lesson
 from ilf.progress import progress, say
+from ilf.records import Example
+from ilf.training import FinetuneConfig, FinetuneResult, finetune
+
+if TYPE_CHECKING:
+    from ilf.training.objective import Objective
 
 
 def learn(lesson: Lesson) -> dict[str, float]:
     """Fine-tune on the lesson's examples; a scripted model learns them by heart.
 
+    With `learner.sft.kl` = β > 0 a label costs -log πθ(label) + β·KL(πθ ‖ πstart) instead (`Anchored`).
+
     Raises:
         TrainingError, ModelError: as `ilf.training.finetune`.
     """
-    start, examples, settings = lesson.start, lesson.examples, lesson.finetune
-    if start.engine.name == "scripted":
-        from ilf.sampling.scripted import learn as by_heart
+    if lesson.start.engine.name == "scripted":
+        return by_heart(lesson)
+    objective = _penalty(lesson) if lesson.learner.sft.kl else None
+    result = fit(
+        lesson,
+        lesson.start.ref,
+        lesson.examples,
+        lesson.out,
+        lesson.finetune,
+        objective=objective,
+        replace=True,
+    )
+    return {
+        "examples": result.examples,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "peak memory, MB": round(result.peak_memory / 1e6),
+    }
 
-        by_heart(start.ref, examples, lesson.out)
-        return {"examples": len(examples)}
-    from ilf.training import finetune
 
+def _penalty(lesson: Lesson) -> Objective:
+    from ilf.training.objective import Anchored
+
+    start = models.resolve(lesson.start.ref)
+    return Anchored(start.path, start.hash, beta=lesson.learner.sft.kl)
+
+
+def by_heart(lesson: Lesson) -> dict[str, float]:
+    """What every learner does with a scripted model."""
+    from ilf.sampling.scripted import learn as repeat
+
+    repeat(lesson.start.ref, lesson.examples, lesson.out)
+    return {"examples": len(lesson.examples)}
+
+
+def fit(
+    lesson: Lesson,
+    start: str,
+    examples: Sequence[Example],
+    out: Path,
+    settings: FinetuneConfig,
+    *,
+    objective: Objective | None = None,
+    replace: bool = False,
+) -> FinetuneResult:
+    """One fine-tuning, told to the person watching.
+
+    Args:
+        lesson: what it is a part of.
+        start: MODEL string or folder.
+        examples: what to learn.
+        out: the folder to write.
+        settings: how.
+        objective: what a label costs instead of its negative log-likelihood.
+        replace: whether an `out` that holds something else is replaced.
+    """
     say(
         f"    {lesson.what}: {len(examples)} examples, {settings.epochs} epochs, "
         f"learning rate {settings.learning_rate}"
@@ -36,12 +94,8 @@ def learn(lesson: Lesson) -> dict[str, float]:
             done = int(row["step"])
 
         result = finetune(
-            start.ref, examples, lesson.out, settings, card=lesson.card, progress=watch, say=say, replace=True
-        )
+            start, examples, out, settings, card=lesson.card, progress=watch, say=say, replace=replace,
+            objective=objective,
+        )  # fmt: skip
     say(f"    loss {result.first_loss:.3f} → {result.final_loss:.3f} nats a token")
-    return {
-        "examples": result.examples,
-        "steps": result.steps,
-        "tokens": result.tokens,
-        "peak memory, MB": round(result.peak_memory / 1e6),
-    }
+    return result

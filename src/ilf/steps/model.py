@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ilf import costs, policy
-from ilf.config import LearnerConfig
+from ilf.config import LearnerConfig, VerifyConfig
 from ilf.costs import Cost
-from ilf.learners import Lesson, learner_of
+from ilf.learners import Lesson, Teacher, learner_of
 from ilf.policy import Model
-from ilf.records import Example, Feedback
+from ilf.records import Example, Feedback, Task
 from ilf.runfolder import digest_of
 from ilf.runner import Job, Step
+from ilf.tasks import source_hash
 from ilf.training import FinetuneConfig
 
 
@@ -33,22 +34,35 @@ class Learn(Step[Model]):
     seed: int = 0
     what: str = "πθ*"
     """For the person watching."""
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    """Tasks that may be trained on, by id, for learners that sample; with `teacher` and `verify`."""
+    teacher: Teacher | None = None
+    verify: VerifyConfig = VerifyConfig()  # noqa: RUF009 - frozen
     card: Mapping[str, object] | None = field(default=None, compare=False)
     """Said in the model card besides, by heading."""
 
     def inputs(self) -> Mapping[str, Any]:
         """All that decides the weights."""
-        return {
+        own = self.learner.section
+        found: dict[str, Any] = {
             "start": self.start.hash,
             "examples": digest_of(example.to_json() for example in self.examples),
             "finetune": self.finetune.model_dump(),
-            "learner": self.learner.model_dump(),
+            "learner": {
+                **self.learner.model_dump(include={"name", "options"}),
+                **({} if own is None else own.model_dump(exclude_defaults=True)),
+            },
             "feedback": digest_of(item.to_json() for item in self.feedback),
             "seed": self.seed,
         }
+        if self.learner.name != "sft":  # which reads examples alone
+            found["tasks"] = source_hash([self.tasks[name] for name in sorted(self.tasks)])
+            found["teacher"] = None if self.teacher is None else self.teacher.identity()
+            found["verify"] = self.verify.model_dump(exclude={"workers"})
+        return found
 
     def cost(self) -> Cost:
-        """At most `max_length` tokens an example and epoch."""
+        """At most `max_length` tokens an example and epoch; learners that sample add to it."""
         return costs.fine_tuning(len(self.examples), self.finetune, self.start.folder)
 
     def run(self, job: Job) -> Mapping[str, float]:
@@ -60,10 +74,14 @@ class Learn(Step[Model]):
             feedback=self.feedback,
             out=job.out,
             finetune=self.finetune.model_copy(update={"seed": self.seed}),
-            options=self.learner.options,
+            learner=self.learner,
             what=self.what,
             card=self.card,
             place=job.place,
+            key=job.key,
+            tasks=self.tasks,
+            teacher=self.teacher,
+            verify=self.verify,
         )
         return learner_of(self.learner.name)(lesson)
 

@@ -5,11 +5,16 @@ A new arm is one more entry here, or a table `[[arm]]` in a study's config; noth
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-GROUPS = ("final", "selection", "gate", "size")
+from ilf import seams
+
+GROUPS = ("final", "selection", "gate", "size", "learner")
+USUAL = GROUPS[:-1]
+"""Those of a study that does not say which."""
 
 FeedbackKind = Literal["people", "shuffled", "none", "model-1", "model-2"]
 RefinerKind = Literal["finetuned", "few-shot", "writer"]
@@ -43,12 +48,15 @@ class Arm(BaseModel):
     """The paper's column "feedback": whose."""
     trained_on: str = "none"
     """The paper's column "fine-tuned on"."""
-    group: Literal["final", "selection", "gate", "size"] = "final"
+    group: Literal["final", "selection", "gate", "size", "learner"] = "final"
     refining: Refining | None = None
     """Fine-tune on refinements made so."""
     data: Literal["gold", "human", "self"] | None = None
     """Or on programs: the tasks' references, the annotators' refinements, the model's own correct samples of
     other tasks. `self` goes with `refining` too: on both."""
+    learner: Annotated[str, AfterValidator(partial(seams.check, seams.LEARNERS))] | None = None
+    """Or a learner that needs no examples, with the run's feedback, πRefine and train split: `distil`,
+    `sdpo`, `grpo`, or an import path."""
     selection: dict[str, Any] = {}
     """Overrides of the run's `selection` settings."""
     finetune: dict[str, Any] = {}
@@ -64,12 +72,14 @@ class Arm(BaseModel):
     def _one_source(self) -> Arm:
         if self.refining is not None and self.data not in (None, "self"):
             raise ValueError(f"arm {self.name}: refining and data exclude each other")
+        if self.learner is not None and (self.refining, self.data) != (None, None):
+            raise ValueError(f"arm {self.name}: learner excludes refining and data")
         return self
 
     @property
     def trains(self) -> bool:
         """Whether there is anything to fine-tune on."""
-        return self.refining is not None or self.data is not None
+        return (self.refining, self.data, self.learner) != (None, None, None)
 
 
 ILF = Arm(
@@ -152,6 +162,18 @@ ARMS: tuple[Arm, ...] = (
             }
         )
         for share in (0.25, 0.5, 1.0)
+    ),
+    Arm(
+        name="distil", label="πRefine distilled", feedback="people",
+        trained_on="own samples, taught by πRefine", group="learner", learner="distil",
+    ),
+    Arm(
+        name="sdpo", label="self-distillation", feedback="people",
+        trained_on="own samples, taught by the model told the feedback", group="learner", learner="sdpo",
+    ),
+    Arm(
+        name="grpo", label="reinforcement, no feedback", trained_on="own samples and their verdicts",
+        group="learner", learner="grpo",
     ),
 )  # fmt: skip
 """All arms, in the order of the report. Group `final` is the paper's Table 4 with the controls it lacks."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ilf.config import EngineConfig, RunConfig, build_config, explain, read_toml, shipped, with_overrides
 from ilf.errors import ConfigError
-from ilf.study.arms import ARMS, GROUPS, SIZE, Arm
+from ilf.study.arms import ARMS, GROUPS, SIZE, USUAL, Arm
 
 
 class _Section(BaseModel):
@@ -69,8 +69,8 @@ class StudyConfig(_Section):
     differently is done again. Its name, model, tasks and seed must be the study's."""
     arms: tuple[str, ...] = ()
     """Names of arms; empty means all of `groups`."""
-    groups: tuple[str, ...] = GROUPS
-    """Families of arms: final, selection, gate, size; all of them by default."""
+    groups: tuple[str, ...] = USUAL
+    """Families of arms: final, selection, gate, size, learner; all but the last by default."""
     report_at: float = Field(default=0.8, ge=0)
     """Temperature at which every arm is measured on the test tasks, the paper's by default. It takes the
     place of the run's `evaluation.sampling.temperature`."""
@@ -78,7 +78,7 @@ class StudyConfig(_Section):
     """Among these and `report_at` each arm's best one is chosen on the validation tasks; empty leaves this
     out."""
     everywhere: bool = True
-    """Best temperatures, transfer, KL and sweeps for every arm; false: for those of group `final` alone, and
+    """Best temperatures, transfer, KL and sweeps for every arm; false: for groups `final` and `learner`, and
     the others are measured on the test tasks at `report_at` only."""
     refining: Literal["all", "arms"] = "all"
     """Which ways of refining are measured for Tables 2 and 3: all six (few-shot and fine-tuned πRefine, each
@@ -94,8 +94,9 @@ class StudyConfig(_Section):
     writer: WriterConfig = WriterConfig()
     kl: KlConfig = KlConfig()
     keep_models: Literal["final", "all"] = "final"
-    """Whose weights stay on the disk: those of group `final`, or also those of the other groups and of the
-    sweeps' trials that were not chosen. What is gone is trained again where something new is asked of it."""
+    """Whose weights stay on the disk: those of groups `final` and `learner`, or also those of the other
+    groups and of the sweeps' trials that were not chosen. What is gone is trained again where something new
+    is asked of it."""
     arm: tuple[Arm, ...] = ()
     """Arms of your own, tables `[[arm]]`."""
 
@@ -143,7 +144,7 @@ class StudyConfig(_Section):
 
     def in_full(self, arm: Arm) -> bool:
         """Whether an arm gets its best temperature, transfer, KL and sweep."""
-        return self.everywhere or arm.group == "final"
+        return self.everywhere or arm.group in ("final", "learner")
 
     def for_seed(self, seed: int) -> RunConfig:
         """The run of one seed."""

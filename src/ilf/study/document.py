@@ -22,7 +22,10 @@ def document(folder: Path, results: Results, settings: str) -> Document:
         about=[parts.ABOUT, parts.READING, *_problems(results)],
         settings=settings,
     )
-    builders = [_final, _temperature, _refinement, _feedback, _worth, _distance, _choices, _transfer, _sweep]
+    builders = [
+        _final, _learners, _temperature, _refinement, _feedback, _worth, _distance, _choices, _transfer,
+        _sweep,
+    ]  # fmt: skip
     for build in builders:
         section = build(results)
         if section is not None:
@@ -115,6 +118,21 @@ def _final(results: Results) -> Section:
     if at:
         section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", at, first="method"))
     section.parts.append(tables.table_1(results))
+    return section
+
+
+def _learners(results: Results) -> Section | None:
+    k = results.ks[0]
+    compared = statistics.against(results, "zero-shot", k, "learner")
+    if not compared:
+        return None
+    section = Section("learners", "Other ways to learn")
+    title = "Other learners against the untuned model."
+    section.parts.append(own_tables.contrast_table("learners", title, compared))
+    own = [(r, c) for r, c in statistics.against(results, "ilf", k, "learner")]
+    if own:
+        section.parts.append(own_tables.contrast_table("learners-ilf", "And against ILF.", own))
+    section.parts.append(own_tables.cost_table(results, k))
     return section
 
 

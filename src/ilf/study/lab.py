@@ -9,7 +9,6 @@ studies/NAME/seed-0/
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +20,13 @@ from typing import Any
 from ilf import algorithm, policy
 from ilf.config import RunConfig
 from ilf.errors import DataError, IlfError, ModelError, RunFolderError, TrainingError
-from ilf.feedback import model as model_feedback
 from ilf.feedback import shuffled
+from ilf.learners import Teacher
 from ilf.policy import Model
 from ilf.preparation import load_source, load_splits
 from ilf.progress import say
 from ilf.prompts import Prompter
-from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl, write_jsonl
+from ilf.records import Example, Feedback, Program, Refinement, Rows, Task, Verdict, read_jsonl
 from ilf.runfolder import RoundFolder, RunFolder, key_of, write_text
 from ilf.runner import Job, Runner, Step
 from ilf.steps import Learn, Refine, Refiner
@@ -35,6 +34,7 @@ from ilf.steps.evaluation import refuse_leaks
 from ilf.steps.refiner import pick_shots, refiner_examples, worked
 from ilf.study.arms import FeedbackKind, Refining
 from ilf.study.config import StudyConfig
+from ilf.study.making import Cached, WriteFeedback
 from ilf.training import FinetuneConfig
 
 _FORGOTTEN = "weights.hash"
@@ -43,71 +43,6 @@ _FORGOTTEN = "weights.hash"
 
 class Skip(IlfError):
     """An arm cannot be had from this run's data; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Cached(Step[Any]):
-    """A JSON-able value that takes long to compute."""
-
-    file = "value.json"
-
-    compute: Callable[[], Any]
-    of: Mapping[str, Any]
-    """What decides it."""
-
-    def inputs(self) -> Mapping[str, Any]:
-        """As given."""
-        return self.of
-
-    def run(self, job: Job) -> dict[str, float]:
-        """Compute and write it."""
-        job.place.close()
-        write_text(job.out, json.dumps(self.compute()) + "\n")
-        return {}
-
-    def result(self, out: Path) -> Any:
-        """The value."""
-        return json.loads(out.read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class WriteFeedback(Step[list[Feedback]]):
-    """Feedback on given wrong programs by a model (the paper's ablation, section 3.4)."""
-
-    file = "feedback.jsonl"
-
-    writer: Model
-    wrong: tuple[Feedback, ...]
-    """The items whose programs are written about."""
-    tasks: Mapping[str, Task]
-    shots: tuple[Feedback, ...]
-    seed: int
-
-    def inputs(self) -> Mapping[str, Any]:
-        """All that decides the texts."""
-        return {
-            "writer": self.writer.identity(),
-            "wrong": [item.feedback_id for item in self.wrong],
-            "shots": [item.to_json() for item in self.shots],
-            "seed": self.seed,
-        }
-
-    def run(self, job: Job) -> dict[str, float]:
-        """Ask the model."""
-        asked = {}
-        for item in self.wrong:
-            program = Program(task_id=item.task_id, code=item.code, model=item.model)
-            failed = Verdict(task_id=item.task_id, program_id=program.program_id, status="failed")
-            asked[item.task_id] = [(program, failed)]
-        rows = model_feedback.write(
-            lambda: job.place.open(self.writer), self.tasks, asked, shots=self.shots, seed=self.seed
-        )
-        write_jsonl(job.out, rows)
-        return {"items": len(rows)}
-
-    def result(self, out: Path) -> list[Feedback]:
-        """The items."""
-        return read_jsonl(out, Feedback)
 
 
 class Lab:
@@ -320,9 +255,42 @@ class Lab:
         same = start.hash == self.policy.hash and settings == self.config.finetune
         if finished and same and ids == [example.to_json() for example in self.ilf_examples]:
             return self._model(self.files.model)
-        learn = Learn(start, tuple(examples), settings, self.config.learner, seed=self.seed, what=what)
+        return self._made(
+            Learn(start, tuple(examples), settings, self.config.learner, seed=self.seed, what=what)
+        )
+
+    def learn(self, name: str, settings: FinetuneConfig, what: str) -> Model:
+        """A model by a learner that needs no examples: from the run's feedback, πRefine and train tasks."""
+        held = {task.task_id for task in self.validation}
+        tasks = {task.task_id: task for task in self.splits["train"] if task.task_id not in held}
+        teacher = None
+        if name != "grpo":
+            asked = self.config.refiner
+            refiner = self._refiner(
+                Refining(refiner="finetuned" if asked.method == "finetune" else "few-shot")
+            )
+            teacher = Teacher(refiner.model, refiner.shots)
+        return self._made(
+            Learn(
+                self.policy, (), settings, self.config.learner.model_copy(update={"name": name}),
+                () if name == "grpo" else tuple(self.apply), self.seed, what,
+                tasks=tasks, teacher=teacher, verify=self.config.verify,
+            )
+        )  # fmt: skip
+
+    def _made(self, learn: Learn) -> Model:
         key = key_of(**learn.inputs())[:16]
         return self.do(Remembered(learn, self.do, f"models/{key}"), f"models/{key}")
+
+    def cost(self, model: Model) -> dict[str, float]:
+        """What making a model from what it learns took: `seconds` and the learner's counts."""
+        folder, run = Path(model.ref), RunFolder(self.path / "run")
+        if folder == self.files.model:
+            manifest, label = run.read_manifest(), "round-1/7-model"
+        else:
+            manifest, label = self.do.manifest, f"{self.path.name}/models/{folder.name}"
+        state = None if manifest is None else manifest.steps.get(label)
+        return {} if state is None else {**state.counts, "seconds": state.seconds}
 
     def keep(self, model: Model) -> None:
         """Spare a model from `forget`: arms with equal examples share one."""

@@ -84,7 +84,10 @@ def measure(lab: Lab, arm: Arm) -> SeedResult:
     rows: list[Example] = []
     trials: list[Trial] = []
     model = lab.policy
-    if arm.trains:
+    if arm.learner is not None:
+        settings = FinetuneConfig.model_validate(lab.config.finetune.model_dump() | arm.finetune)
+        model = lab.learn(arm.learner, settings, arm.label)
+    elif arm.trains:
         rows = examples(lab, arm)
         refuse_leaks(
             [task.task_id for task in (*lab.test, *lab.validation)],
@@ -95,17 +98,20 @@ def measure(lab: Lab, arm: Arm) -> SeedResult:
         chosen = next((trial.settings for trial in trials if trial.chosen), {})
         model = lab.train(lab.policy, rows, base.model_copy(update=chosen), arm.label)
     test, files = evaluate(lab, model, lab.test, split, asked)
+    cost = lab.cost(model) if arm.trains else {}
+    fed = arm.refining is not None or arm.learner not in (None, "grpo")
     result = SeedResult(
         seed=lab.seed,
         model=model.hash,
         folder=_relative(lab, Path(model.ref)) if arm.trains else model.ref,
-        examples=len(rows),
+        examples=len(rows) if arm.learner is None else int(cost.get("examples", 0)),
         tasks=len({row.task_id for row in rows}),
-        items=items_used(lab, arm) if arm.refining is not None else None,
+        items=items_used(lab, arm) if fed else None,
         test=test,
         written=_relative(lab, files.programs),
         trials=trials,
         effective_samples=_effective_samples(lab, arm, rows),
+        cost=cost,
     )
     if lab.study.in_full(arm):
         _temperatures(lab, model, result)
@@ -113,7 +119,7 @@ def measure(lab: Lab, arm: Arm) -> SeedResult:
             result.also[source] = _elsewhere(lab, model, source, rows)
         if arm.trains and lab.has_weights:
             result.kl = kl(lab, model)
-    if arm.group == "final":
+    if arm.group in ("final", "learner"):
         lab.keep(model)
     elif lab.study.keep_models == "final":
         lab.forget(model)

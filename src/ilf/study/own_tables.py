@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics as st
 from collections.abc import Sequence
 
 from ilf.metrics import Comparison
@@ -112,6 +113,34 @@ def kl_table(results: Results) -> Table:
         "they were used; near 1 means that one example would carry all the weight."
     )
     return Table("kl", "How far each model moved.", columns, rows, note)
+
+
+_TOKENS = ("sampled tokens", "heard tokens", "tokens")
+
+
+def cost_table(results: Results, k: int) -> Table:
+    """What each learner took, beside what it gained over the untuned model."""
+    gains = {id(r): c.difference for r, c in statistics.against(results, "zero-shot", k, None)}
+    rows: list[list[Cell]] = []
+    for result in results.arms:
+        costs = [row.cost for row in result.seeds if row.cost]
+        if not costs:
+            continue
+        means = [st.fmean(cost.get(name, 0) for cost in costs) for name in (*_TOKENS, "seconds")]
+        rows.append([result.arm.label, gains.get(id(result)), *means])
+    columns = [
+        Column("method"),
+        Column(f"gain in pass@{k}", "points"),
+        Column("tokens sampled", "number", 0),
+        Column("read by a teacher", "number", 0),
+        Column("trained on", "number", 0),
+        Column("seconds", "number", 0),
+    ]
+    note = (
+        "Of making the model from what it learns, a mean over seeds. Arms that learn refinements have "
+        "sampled and taught πRefine before, and `distil` has taught it, which is not counted here."
+    )
+    return Table("cost", "What learning cost.", columns, rows, note)
 
 
 def contrast_table(

@@ -64,6 +64,8 @@ class SeedResult(_Row):
     kl: Kl | None = None
     effective_samples: float | None = None
     """Effective number of examples under the importance weights of equation 6, unclipped."""
+    cost: dict[str, float] = {}
+    """Of making the model from what it learns: `seconds` and the learner's counts, `tokens` among them."""
 
 
 class ArmResult(_Row):

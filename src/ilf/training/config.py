@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Divergence = Literal["forward", "reverse", "jsd"]
+"""Between the model in training, p, and a fixed one, q: KL(q ‖ p), KL(p ‖ q), or Jensen and Shannon's."""
+
 
 class FinetuneConfig(BaseModel):
     """How a model is fine-tuned.
@@ -64,3 +67,61 @@ class FinetuneConfig(BaseModel):
     """Steps between checkpoints; by time where absent, so that at most a few minutes are lost."""
     report_to: tuple[str, ...] = ()
     """Experiment trackers by their transformers names: `tensorboard`, `wandb`, `trackio`, `mlflow` …"""
+
+
+class _OnPolicy(BaseModel):
+    """How a learner lets the model in training write."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    passes: int = Field(default=2, ge=1)
+    """How often the newest model writes and learns from what it wrote; each pass is a fine-tuning with the
+    settings of `finetune`."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of what it writes; 1 is the model itself."""
+    max_tokens: int = Field(default=512, ge=1)
+    """Of what it writes."""
+
+
+class DistilConfig(_OnPolicy):
+    """On-policy distillation from πRefine."""
+
+    n: int = Field(default=4, ge=0)
+    """Programs the student writes for each feedback item in a pass, beside the one the item is about, which
+    counts in the first pass. 0: only that one, and one pass."""
+    divergence: Divergence = "forward"
+    """Between the student p and the teacher q. `reverse` hardly moves what the student would never say."""
+    top_k: int = Field(default=64, ge=1)
+    """Tokens of the teacher that are told apart; the others count together."""
+
+
+class SdpoConfig(DistilConfig):
+    """Self-distillation: the teacher is the model itself, told the feedback."""
+
+    teacher: Literal["current", "start"] = "current"
+    """The model at the beginning of each pass, or the one that training started from."""
+    shots: int = Field(default=0, ge=0)
+    """Worked refinements that stand in the teacher's prompt, where the run's refiner has some."""
+
+
+class GrpoConfig(_OnPolicy):
+    """Group-relative policy gradients from the verifier alone."""
+
+    n: int = Field(default=8, ge=2)
+    """Programs written for each task of the train split in a pass."""
+    tasks: int | None = Field(default=None, ge=1)
+    """At most so many tasks a pass, drawn anew in each; all of the train split by default."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """How far below 1 the ratio of new to old probability still counts."""
+    clip_high: float = Field(default=0.2, gt=0)
+    scale: Literal["std", "none"] = "std"
+    """Advantages are divided by the rewards' standard deviation in a task's group, or not."""
+
+
+class SftConfig(BaseModel):
+    """Supervised fine-tuning, the paper's learner."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    kl: float = Field(default=0.0, ge=0)
+    """β of a penalty β·KL(πθ ‖ πstart) at every label; 0 leaves it out (the paper's)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,13 +41,42 @@ class Way:
 WAYS = (Way(True, True), Way(False, True), Way(False, False))
 
 
-def pack_loss(model: Any, pack: Pack, way: Way, device: torch.device) -> Tensor:
-    """Sum over labels of weight times negative log-likelihood (nats) of one pack, with its gradient."""
-    ids, positions, at, labels = (
-        torch.tensor(values, device=device)
-        for values in (pack.input_ids, pack.positions, pack.label_at, pack.labels)
-    )
+Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Logits (labels, vocabulary), labels and their numbers (`Row.offset`) → loss of each label, in nats."""
+
+
+def pack_loss(model: Any, pack: Pack, way: Way, device: torch.device, cost: Cost | None = None) -> Tensor:
+    """Sum over labels of weight times loss (nats) of one pack, with its gradient.
+
+    Args:
+        model: what is trained.
+        pack: the rows.
+        way: how to compute it.
+        device: the model's.
+        cost: of a label; None means its negative log-likelihood.
+    """
+    labels, numbers = (torch.tensor(v, device=device) for v in (pack.labels, pack.label_number))
     weights = torch.tensor(pack.label_weight, device=device, dtype=torch.float32)
+    found = label_states(model, pack, way, device)
+    if not way.chunked:
+        logits = found.float()
+        each = (
+            F.cross_entropy(logits, labels, reduction="none")
+            if cost is None
+            else cost(logits, labels, numbers)
+        )
+        return (each * weights).sum()
+    head = whole(model).get_output_embeddings()
+    loss = _Projected.apply(found, head.weight, head.bias, labels, numbers, weights, cost)  # type: ignore[no-untyped-call]
+    return cast(Tensor, loss)
+
+
+def label_states(model: Any, pack: Pack, way: Way, device: torch.device) -> Tensor:
+    """What the output projection makes logits of, where a label is; the logits themselves unless `way` is
+    chunked."""
+    ids, positions, at = (
+        torch.tensor(values, device=device) for values in (pack.input_ids, pack.positions, pack.label_at)
+    )
     given: dict[str, Any] = {"input_ids": ids.view(-1, pack.width), "use_cache": False}
     if way.packed:
         given["position_ids"] = positions.view(1, -1)
@@ -57,12 +86,8 @@ def pack_loss(model: Any, pack: Pack, way: Way, device: torch.device) -> Tensor:
         given["attention_mask"] = (torch.arange(pack.width, device=device) < real[:, None]).long()
     causal = whole(model)
     if not way.chunked:
-        logits = causal(**given).logits.flatten(0, 1)[at]
-        return (F.cross_entropy(logits.float(), labels, reduction="none") * weights).sum()
-    hidden = causal.base_model(**given)[0].flatten(0, 1)[at]
-    head = causal.get_output_embeddings()
-    loss = _LinearCrossEntropy.apply(hidden, head.weight, head.bias, labels, weights)  # type: ignore[no-untyped-call]
-    return cast(Tensor, loss)
+        return cast(Tensor, causal(**given).logits.flatten(0, 1)[at])
+    return cast(Tensor, causal.base_model(**given)[0].flatten(0, 1)[at])
 
 
 def choose_way(model: Any, rows: Sequence[Row], precision: str, device: torch.device) -> Way:
@@ -210,8 +235,8 @@ def segment_attention(
 AttentionInterface.register(ATTENTION, segment_attention)
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Weighted sum of cross-entropies of `hidden @ weight.T + bias`, a chunk of positions at a time.
+class _Projected(torch.autograd.Function):
+    """Weighted sum of the labels' losses at `hidden @ weight.T + bias`, a chunk of positions at a time.
 
     The gradient is made in the forward pass, while a chunk's logits are at hand: they are computed once and
     never all held.
@@ -219,7 +244,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, scale: Tensor
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        numbers: Tensor,
+        scale: Tensor,
+        cost: Cost | None,
     ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -229,22 +261,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
             grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
             grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-            chunk = CHUNK if kind == "cpu" else GPU_CHUNK
-            for start in range(0, len(hidden), chunk):
-                part = slice(start, start + chunk)
-                states, label = hidden[part].to(dtype), labels[part, None]
+            for part in chunks(len(hidden), kind):
+                states = hidden[part].to(dtype)
                 logits = F.linear(states, projection).float()
                 if bias is not None:
                     logits += bias.float()
-                normaliser = logits.logsumexp(1, keepdim=True)
-                total += ((normaliser - logits.gather(1, label)).squeeze(1) * scale[part]).sum()
-                # From here on `logits` is the gradient: (softmax - one-hot) times the label's weight.
-                logits.sub_(normaliser).exp_()
-                logits.scatter_add_(1, label, torch.full_like(normaliser, -1.0))
-                logits.mul_(scale[part, None])
+                each, slope = (
+                    _cross_entropy(logits, labels[part, None])
+                    if cost is None
+                    else _differentiated(cost, logits, labels[part], numbers[part])
+                )
+                total += (each * scale[part]).sum()
+                slope.mul_(scale[part, None])
                 if grad_bias is not None:
-                    grad_bias += logits.sum(0).to(grad_bias.dtype)
-                gradient = logits.to(dtype)
+                    grad_bias += slope.sum(0).to(grad_bias.dtype)
+                gradient = slope.to(dtype)
                 if grad_hidden is not None:
                     grad_hidden[part] = gradient @ projection
                 if grad_weight is not None and dtype == grad_weight.dtype:
@@ -258,4 +289,28 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [None if gradient is None else gradient.mul_(grads[0]) for gradient in ctx.gradients]
         ctx.gradients = ()
-        return (*scaled, None, None)
+        return (*scaled, None, None, None, None)
+
+
+def chunks(count: int, device: str) -> Iterator[slice]:
+    """The positions whose logits are held at once, of `count`."""
+    size = CHUNK if device == "cpu" else GPU_CHUNK
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _cross_entropy(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of each label, and its gradient, which takes the place of the logits."""
+    normaliser = logits.logsumexp(1, keepdim=True)
+    each = (normaliser - logits.gather(1, label)).squeeze(1)
+    logits.sub_(normaliser).exp_()  # softmax minus one-hot
+    logits.scatter_add_(1, label, torch.full_like(normaliser, -1.0))
+    return each, logits
+
+
+def _differentiated(cost: Cost, logits: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Another loss of each label, and its gradient."""
+    with torch.enable_grad():
+        logits.requires_grad_()
+        each = cost(logits, labels, numbers)
+        (slope,) = torch.autograd.grad(each.sum(), logits)
+    return each.detach(), slope

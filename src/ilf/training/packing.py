@@ -24,6 +24,8 @@ class Row:
     weight: float = 1.0
     index: int = 0
     """Position among the examples as they were given."""
+    offset: int = 0
+    """Number of its first label among the labels of all rows."""
 
     @property
     def length(self) -> int:
@@ -35,8 +37,8 @@ class Row:
 class Pack:
     """Token rows to compute together: one without padding, or several padded on the right.
 
-    `labels[i]` is predicted at flat position `label_at[i]` (row times width plus column) and counts
-    `label_weight[i]`.
+    `labels[i]` is predicted at flat position `label_at[i]` (row times width plus column), counts
+    `label_weight[i]`, and is number `label_number[i]` among the labels of all rows.
     """
 
     width: int = 0
@@ -49,6 +51,7 @@ class Pack:
     label_at: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     label_weight: list[float] = field(default_factory=list)
+    label_number: list[int] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
@@ -59,12 +62,13 @@ class Pack:
         """Note the labels of `row`, whose prompt ends before `prompt_end` and completion begins at
         `start`."""
         at = [prompt_end - 1, *range(start, start + len(row.completion) - 1)]
-        labels = row.completion
+        labels, numbers = row.completion, range(row.offset, row.offset + len(row.completion))
         if not row.prompt:  # nothing comes before the first token, so nothing predicts it
-            at, labels = at[1:], labels[1:]
+            at, labels, numbers = at[1:], labels[1:], numbers[1:]
         self.label_at += at
         self.labels += labels
         self.label_weight += [row.weight] * len(labels)
+        self.label_number += numbers
 
     def add_segment(self, rows: Sequence[Row]) -> None:
         """Append examples of one prompt, which is computed once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import resource
 import shutil
@@ -21,9 +22,11 @@ from ilf.records import Example
 from ilf.training.card import RECORD, write_card
 from ilf.training.config import FinetuneConfig
 from ilf.training.examples import LabelReport, check_examples
+from ilf.training.weights import merged, save, with_lora
 from ilf.training.workfolder import Log, fingerprint, keep_log, own
 
 if TYPE_CHECKING:
+    from ilf.training.objective import Objective
     from ilf.training.packing import Row
     from ilf.training.preflight import Plan
 
@@ -59,6 +62,9 @@ class FinetuneResult(BaseModel):
     device: str
     engine: str
     """How the losses were computed: packed or padded, with chunked or full output projection."""
+    heard_tokens: int = 0
+    """Put through another model, whose word the objective compares with; `heard_seconds` it took."""
+    heard_seconds: float = 0.0
 
 
 def finetune(
@@ -72,6 +78,7 @@ def finetune(
     say: Say | None = None,
     replace: bool = False,
     trust_remote_code: bool = False,
+    objective: Objective | None = None,
 ) -> FinetuneResult:
     """Fine-tune a model on examples; the loss is on the completions only (paper, section 2, step 4).
 
@@ -94,6 +101,7 @@ def finetune(
             needs in memory and disk, where a resumed one goes on; without `progress`, a bar shows the steps.
         replace: an `out` that holds something else is replaced at the end instead of refused.
         trust_remote_code: see `ilf.models.resolve`.
+        objective: what a label costs instead of its negative log-likelihood.
 
     Raises:
         TrainingError: examples that cannot be trained on, too little memory or disk, a loss that is not
@@ -110,7 +118,7 @@ def finetune(
         min(config.max_length, context_length(folder.path)),
         drop_too_long=config.too_long == "drop",
     )
-    key = fingerprint(folder.hash, examples, config)
+    key = fingerprint(folder.hash, examples, config, {} if objective is None else objective.identity())
     talk, say = say, say or _silent
     if (kept := _finished(out, key, replace)) is not None:
         say(f"{out}: finished before, nothing to do")
@@ -120,7 +128,7 @@ def finetune(
     work = out.with_name(f".{out.name}.partial")
     with own(work, key), quiet():
         try:
-            trained = _train(folder.path, report, work, out, config, progress, talk)
+            trained = _train(folder.path, report, work, out, config, progress, talk, objective)
         except UserError:
             raise
         except Exception as error:
@@ -166,6 +174,7 @@ def _train(
     config: FinetuneConfig,
     progress: Callable[[Log], None] | None,
     talk: Say | None,
+    objective: Objective | None,
 ) -> dict[str, Any]:
     """Train to the end and write the model to `work/model`; what the result says about it."""
     try:
@@ -175,6 +184,7 @@ def _train(
 
         from ilf.training import loss
         from ilf.training.changes import Written
+        from ilf.training.teacher import listen
         from ilf.training.trainer import (
             PackTrainer,
             Watch,
@@ -199,14 +209,16 @@ def _train(
     if resume:
         say(f"going on after step {step_of(resume)}")
 
+    examples = _weighted(report.rows)
+    heard = None if objective is None else listen(objective, load_tokenizer(parent), examples, plan, work)
+    cost = None if objective is None or heard is None else objective.cost(examples, heard.said)
     set_seed(config.seed)  # LoRA's first weights, and dropout
     model = load_model(parent, device=plan.device, dtype=torch.float32)
     # What was loaded may be frozen: a PEFT adapter merged into its base leaves every weight so.
     model.requires_grad_(True)
     before = Written(model, getattr(torch, config.save_dtype))
     if config.method == "lora":
-        model = _with_lora(model, config)
-    examples = _weighted(report.rows)
+        model = with_lora(model, config)
     way = loss.choose_way(model, examples, plan.precision, torch.device(plan.device))
     if way is not loss.WAYS[0]:
         say(f"this model's own attention or output layer is used: {way.name}, which is slower")
@@ -230,13 +242,14 @@ def _train(
             steps,
             way,
             plan,
+            cost,
             args=arguments(config, checkpoints, out.name, len(steps), cpu=plan.device == "cpu"),
             train_dataset=steps,
             callbacks=[watch],
         )
         with interruptible(watch, say):
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    final = _merged(trainer.model, work / "model", config)
+    final = merged(trainer.model, work / "model", config)
     if before.same(final):
         rounded = config.save_dtype != "float32"
         raise TrainingError(
@@ -244,7 +257,7 @@ def _train(
             f"raise learning_rate ({config.learning_rate:g}) or epochs"
             + (', or set save_dtype = "float32"' if rounded else "")
         )
-    _save(final, load_tokenizer(parent), work / "model", config)
+    save(final, load_tokenizer(parent), work / "model", config)
     return {
         "steps": len(steps),
         "first_loss": rows[0]["loss"],
@@ -253,6 +266,8 @@ def _train(
         "peak_memory": _peak(plan.device),
         "device": torch.cuda.get_device_name() if plan.device == "cuda" else "cpu",
         "engine": way.name,
+        "heard_tokens": heard.tokens if heard else 0,
+        "heard_seconds": heard.seconds if heard else 0.0,
     }
 
 
@@ -285,48 +300,14 @@ def _plan(parent: Path, report: LabelReport, config: FinetuneConfig, work: Path,
 
 
 def _weighted(rows: Sequence[Row]) -> list[Row]:
-    """Rows with weights of mean 1, so that the learning rate means the same whatever the weights' scale."""
+    """Rows with weights of mean 1, so that the learning rate means the same whatever the weights' scale, and
+    with their labels numbered."""
     mean = sum(row.weight for row in rows) / len(rows)
-    return [dataclasses.replace(row, weight=row.weight / mean) for row in rows]
-
-
-def _with_lora(model: Any, config: FinetuneConfig) -> Any:
-    try:
-        import peft
-    except ImportError:
-        raise MissingDependency("peft is not installed: pip install 'ilf[models]'") from None
-    targets = config.lora_targets if isinstance(config.lora_targets, str) else list(config.lora_targets)
-    settings = peft.LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return peft.get_peft_model(model, settings)
-    except ValueError as error:
-        raise TrainingError(f"lora_targets = {targets!r}: {str(error).splitlines()[0]}") from None
-
-
-def _merged(model: Any, folder: Path, config: FinetuneConfig) -> Any:
-    """The model as it is written into the empty `folder`: LoRA's factors kept there, if asked, and merged."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if config.method != "lora":
-        return model
-    if config.keep_adapter:
-        model.save_pretrained(folder / "adapter")
-    return model.merge_and_unload()
-
-
-def _save(model: Any, tokenizer: Any, folder: Path, config: FinetuneConfig) -> None:
-    """Write weights, config, generation config and tokenizer."""
-    import torch
-
-    model.to(getattr(torch, config.save_dtype)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    for file in folder.rglob("*.safetensors"):
-        file.chmod(0o644)  # written for the owner alone
+    starts = itertools.accumulate((len(row.completion) for row in rows), initial=0)
+    return [
+        dataclasses.replace(row, weight=row.weight / mean, offset=offset)
+        for row, offset in zip(rows, starts, strict=False)
+    ]
 
 
 def _finished(out: Path, key: str, replace: bool) -> FinetuneResult | None:

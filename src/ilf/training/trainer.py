@@ -28,7 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from ilf.errors import Interrupted, MissingDependency, TrainingError
 from ilf.training.config import FinetuneConfig
-from ilf.training.loss import Way, pack_loss
+from ilf.training.loss import Cost, Way, pack_loss
 from ilf.training.packing import Pack, Row, packs, padded_packs
 from ilf.training.preflight import Plan
 from ilf.training.workfolder import Log
@@ -41,11 +41,17 @@ class PackTrainer(Trainer):
     """A `Trainer` whose batches are whole optimiser steps, computed pack by pack."""
 
     def __init__(
-        self, model: Any, steps: Sequence[Sequence[Row]], way: Way, plan: Plan, **kwargs: Any
+        self,
+        model: Any,
+        steps: Sequence[Sequence[Row]],
+        way: Way,
+        plan: Plan,
+        cost: Cost | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model=model, **kwargs)
         self.remove_callback(PrinterCallback)
-        self._steps, self._way, self._plan = steps, way, plan
+        self._steps, self._way, self._plan, self._cost = steps, way, plan, cost
         self._layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
         if self.args.world_size > 1:
             raise TrainingError("fine-tuning runs in one process on one device: start it without a launcher")
@@ -72,7 +78,7 @@ class PackTrainer(Trainer):
         for pack in inputs["packs"]:
             self._checkpoint_layers(pack)
             with torch.autocast(device.type, torch.bfloat16, enabled=self._plan.precision == "bfloat16"):
-                loss = pack_loss(self.model, pack, self._way, device) / inputs["label_count"]
+                loss = pack_loss(self.model, pack, self._way, device, self._cost) / inputs["label_count"]
             self.accelerator.backward(loss)
             total += loss.detach()
         if not torch.isfinite(total):

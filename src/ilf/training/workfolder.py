@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ilf.errors import TrainingError
 from ilf.records import Example
@@ -23,10 +24,14 @@ _FREE = {"save_every", "report_to"}
 _VERSION = 1
 
 
-def fingerprint(parent: str, examples: Sequence[Example], config: FinetuneConfig) -> str:
+def fingerprint(
+    parent: str, examples: Sequence[Example], config: FinetuneConfig, objective: Mapping[str, Any]
+) -> str:
     """What decides the weights: where it starts, what it learns, and how."""
     digest = hashlib.sha256(f"{_VERSION} {parent}\n".encode())
     digest.update(json.dumps(config.model_dump(mode="json", exclude=_FREE), sort_keys=True).encode())
+    if objective:
+        digest.update(json.dumps(objective, sort_keys=True).encode())
     for example in examples:
         digest.update(b"\n" + example.to_json().encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

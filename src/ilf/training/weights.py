@@ -1,0 +1,55 @@
+"""The weights of a fine-tuning: adapters on them, and how they are written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ilf.errors import MissingDependency, TrainingError
+from ilf.training.config import FinetuneConfig
+
+
+def with_lora(model: Any, config: FinetuneConfig) -> Any:
+    """The model with adapters, frozen but for them.
+
+    Raises:
+        MissingDependency: peft is not installed.
+        TrainingError: `lora_targets` names no layer.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise MissingDependency("peft is not installed: pip install 'ilf[models]'") from None
+    targets = config.lora_targets if isinstance(config.lora_targets, str) else list(config.lora_targets)
+    settings = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, settings)
+    except ValueError as error:
+        raise TrainingError(f"lora_targets = {targets!r}: {str(error).splitlines()[0]}") from None
+
+
+def merged(model: Any, folder: Path, config: FinetuneConfig) -> Any:
+    """The model as it is written into the empty `folder`: LoRA's factors kept there, if asked, and merged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if config.method != "lora":
+        return model
+    if config.keep_adapter:
+        model.save_pretrained(folder / "adapter")
+    return model.merge_and_unload()
+
+
+def save(model: Any, tokenizer: Any, folder: Path, config: FinetuneConfig) -> None:
+    """Write weights, config, generation config and tokenizer."""
+    import torch
+
+    model.to(getattr(torch, config.save_dtype)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # written for the owner alone
