@@ -437,3 +437,24 @@ def test_a_cache_that_is_a_file_and_a_lone_surrogate_are_no_tracebacks(tmp_path)
         [*ILF, "tasks", "show", str(tmp_path / "tasks.jsonl")], capture_output=True, text=True
     )
     assert found.returncode == 0 and "\\ud800 Compute" in found.stdout and "Traceback" not in found.stderr
+
+
+# --- feedback ---------------------------------------------------------------------------------------------
+
+
+def test_feedback_explain_says_why_programs_fail(ilf, tmp_path):
+    tests = ["assert f(1) == 1", "assert f(0) == 5"]
+    tasks = write(tmp_path / "tasks.jsonl", {**TASK, "entry_point": "f", "tests": tests})
+    codes = ["def f(x):\n    return x\n", "def f(x):\n    return x + 1\n", "def f(x):\n    return x or 5\n"]
+    rows_ = [{"task_id": "a", "code": code} for code in [*codes, codes[0]]]
+    programs = write(tmp_path / "programs.jsonl", *rows_)
+    call = ["feedback", "explain", "--tasks", tasks, "--programs", programs, "--out", tmp_path / "f.jsonl"]
+    status, out, err = ilf(*call)
+    assert status == 0 and "3 programs, 2 of them wrong" in out + err
+    said = [row["text"] for row in map(json.loads, (tmp_path / "f.jsonl").read_text().splitlines())]
+    assert said[0].startswith("The shown test `assert f(1) == 1` passes")
+    assert said[1].startswith("f(1) should return 1, but it returns 2.")
+    assert ilf(*call, "--show-tests")[0] == 0
+    assert "f(0) should return 5, but it returns 0." in (tmp_path / "f.jsonl").read_text()
+    other = write(tmp_path / "other.jsonl", {"task_id": "b", "code": ""})
+    refused(ilf(*call[:5], other, *call[6:]), "other.jsonl, line 1", "'b'")

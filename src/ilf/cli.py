@@ -35,6 +35,8 @@ tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their 
 app.add_typer(tasks_app, name="tasks")
 config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
 app.add_typer(config_app, name="config")
+feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
+app.add_typer(feedback_app, name="feedback")
 
 Source = Annotated[
     str, typer.Option("--tasks", help="starter, mbpp, mbpp:PATH, humaneval, humaneval:PATH or PATH.jsonl.")
@@ -244,6 +246,33 @@ def verify(
     from ilf.sandbox.command import verify as command
 
     command(tasks, programs, out, repeat=repeat, workers=workers, limits=_limits(limits), unsafe=unsafe)
+
+
+@feedback_app.command("explain")
+def feedback_explain(
+    out: Annotated[Path, typer.Option(help="Where the feedback goes (JSONL), for `ilf refine`.")],
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
+    ids: Ids = None,
+    show_tests: Annotated[
+        bool, typer.Option("--show-tests", help="Speak of every test, not of the shown one only.")
+    ] = False,
+    limits: Annotated[
+        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
+    ] = [],  # noqa: B006
+    unsafe: Unsafe = False,
+) -> None:
+    """Run programs and say in words why each wrong one fails: the feedback source `execution`.
+
+    Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.explain(
+        tasks, programs, out, ids=ids, verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe),
+        hide_tests=not show_tests,
+    )  # fmt: skip
 
 
 @app.command()

@@ -116,6 +116,8 @@ class FeedbackConfig(_Section):
     """`model`: who writes the feedback; the run's own model by default."""
     shots: int = Field(default=2, ge=0)
     """`model`: recorded items shown in the prompt as examples, from `path`."""
+    hide_tests: bool = True
+    """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
     options: dict[str, Any] = {}
     """Settings of a source of somebody else's."""
 

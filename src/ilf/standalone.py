@@ -11,12 +11,14 @@ from ilf import metrics, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
+from ilf.kinds.function import check_sandbox
 from ilf.places import Local
-from ilf.progress import say
+from ilf.progress import progress, say
 from ilf.prompts import Style
-from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
+from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
 from ilf.runfolder import write_text
 from ilf.runner import alone, writable
+from ilf.sandbox.command import check_programs
 from ilf.selection import accepted
 from ilf.steps import Refine, Refiner, Sample
 from ilf.steps.evaluation import refuse_leaks
@@ -90,6 +92,36 @@ def refine(
         ks=[k for k in (1, 10) if k <= settings.n], seed=seed,
     )  # fmt: skip
     print_evaluations(f"Refinements in {out}", {model: result})
+
+
+def explain(
+    source: str, programs: Path, out: Path, *, ids: str | None, verify: VerifyConfig, hide_tests: bool
+) -> None:
+    """Verify `programs` and write into `out` what their failures say: an item a wrong program.
+
+    Raises:
+        DataError: a row is no program of one of the tasks, or `out` cannot be written.
+        SandboxUnavailable: there is no isolation to run programs in.
+    """
+    from ilf.feedback import execution
+
+    tasks = by_id(load_tasks(source, ids=ids))
+    check_programs(programs, tasks)
+    writable(out)
+    rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in read_rows(programs))
+    asked = list({program.program_id: program for program in rows}.values())
+    check_sandbox(verify)
+    with progress("verifying programs", len(asked)) as bar:
+        verdicts = list(Local().verify(tasks, asked, verify, bar))
+    items = [
+        execution.about(tasks[program.task_id], program, verdict, hide_tests=hide_tests)
+        for program, verdict in zip(asked, verdicts, strict=True)
+        if verdict.status not in ("passed", "sandbox_error")
+    ]
+    write_jsonl(out, items)
+    unscored = sum(verdict.status == "sandbox_error" for verdict in verdicts)
+    without = f", {unscored} without a verdict" if unscored else ""
+    say(f"{len(asked)} programs, {len(items)} of them wrong{without}: {out}")
 
 
 def examples(

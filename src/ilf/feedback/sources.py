@@ -81,7 +81,11 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
 
 def from_execution(asked: Asked, place: Place) -> list[Feedback]:
     """What running the programs says."""
-    return execution.write(asked.programs, asked.verdicts, only_unsolved=asked.settings.only_unsolved)
+    settings = asked.settings
+    return execution.write(
+        asked.programs, asked.verdicts, asked.tasks,
+        only_unsolved=settings.only_unsolved, hide_tests=settings.hide_tests,
+    )  # fmt: skip
 
 
 def from_model(asked: Asked, place: Place) -> list[Feedback]:
