@@ -458,3 +458,34 @@ def test_feedback_explain_says_why_programs_fail(ilf, tmp_path):
     assert "f(0) should return 5, but it returns 0." in (tmp_path / "f.jsonl").read_text()
     other = write(tmp_path / "other.jsonl", {"task_id": "b", "code": ""})
     refused(ilf(*call[:5], other, *call[6:]), "other.jsonl, line 1", "'b'")
+
+
+def test_feedback_rank_orders_and_replays(ilf, tmp_path):
+    names = ["a", "b", "c", "d"]
+    tasks = write(tmp_path / "tasks.jsonl", *({**TASK, "task_id": name} for name in names))
+    codes = ["def f():\n    return 1\n", "def f():\n    return 2\n", "def f(\n", "def f():\n    return 3\n"]
+    programs = write(
+        tmp_path / "programs.jsonl", *({"task_id": n, "code": c} for n, c in zip(names, codes, strict=True))
+    )
+    call = ["feedback", "rank", "--tasks", tasks, "--programs", programs]
+    status, out, _ = ilf(*call, "--budget", 2)
+    assert status == 0 and "3 tasks" in out and "off by one" in out
+
+    def refinements(name, passing):
+        def row(task_id):
+            verdict = {
+                "task_id": task_id,
+                "program_id": "p",
+                "status": "passed" if task_id in passing else "failed",
+            }
+            return {"task_id": task_id, "feedback_id": "f", "code": "", "verdict": verdict}
+
+        return write(tmp_path / name, *map(row, "bcd"))
+
+    both = ["--people", refinements("people.jsonl", "b"), "--rest", refinements("rest.jsonl", "")]
+    status, out, _ = ilf(*call, "--budget", 1, *both)
+    assert status == 0 and "1 of 3" in out and "at random" in out and "66.7%" in out
+    refused(ilf(*call, *both[:2]), "needs both")
+    refused(ilf(*call, "--budget", 9, *both), "3 tasks to choose from")
+    solved = write(tmp_path / "solved.jsonl", {"task_id": "a", "code": codes[0]})
+    refused(ilf(*call[:4], "--programs", solved), "every task is solved")

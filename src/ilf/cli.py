@@ -275,6 +275,34 @@ def feedback_explain(
     )  # fmt: skip
 
 
+@feedback_app.command("rank")
+def feedback_rank(
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help="The model's samples (JSONL).")],
+    ids: Ids = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="How many tasks people can be asked about.")
+    ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="Refinements that follow people's texts: replay the choice.")
+    ] = None,
+    rest: Annotated[
+        Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Which failed tasks to ask people about first, and whether that order beats a random one.
+
+    Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.rank(
+        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
+    )
+
+
 @app.command()
 def refine(
     out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],

@@ -97,11 +97,34 @@ class VerifyConfig(_Section):
     """Run without isolation. Only for programs you would run by hand."""
 
 
+class MixedConfig(_Section):
+    """Feedback source `mixed`: people for a part of the tasks, another source for the rest."""
+
+    people: Annotated[str, _named_in(seams.SOURCES)] = "human"
+    """Who is asked first: `human`, or `recorded` to replay what people wrote before."""
+    items: int | None = Field(default=None, ge=0)
+    """Budget: how many tasks people are asked about."""
+    hours: float | None = Field(default=None, ge=0)
+    """Budget in hours of people's time; with `items`, whichever is less."""
+    minutes_each: float = Field(default=6.0, gt=0)
+    """What one item takes, to make items of hours."""
+    rest: Annotated[str, _named_in(seams.SOURCES)] = "execution"
+    """Who speaks on all other tasks: `execution`, `model`, or an import path."""
+    ask: Literal["gain", "random"] = "gain"
+    """Which tasks people are asked about: by expected gain, or at random."""
+
+    @property
+    def budget(self) -> int | None:
+        """Items that people may be asked for; None where no budget is given."""
+        limits = [self.items, None if self.hours is None else int(self.hours * 60 / self.minutes_each)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
 class FeedbackConfig(_Section):
     """Where feedback comes from."""
 
     source: Annotated[str, _named_in(seams.SOURCES)] = "recorded"
-    """`recorded`, `human`, `execution`, `model`, or an import path, `package.module:gather`."""
+    """`recorded`, `human`, `execution`, `model`, `mixed`, or an import path, `package.module:gather`."""
     path: str | list[str] | None = None
     """`recorded`: a file in the paper's form or ours, one a round; the starter suite has its own."""
     only_unsolved: bool = True
@@ -118,8 +141,23 @@ class FeedbackConfig(_Section):
     """`model`: recorded items shown in the prompt as examples, from `path`."""
     hide_tests: bool = True
     """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
+    mixed: MixedConfig = MixedConfig()
     options: dict[str, Any] = {}
     """Settings of a source of somebody else's."""
+
+    @property
+    def sources(self) -> set[str]:
+        """Every source that is asked: `mixed` asks two."""
+        return {self.mixed.people, self.mixed.rest} if self.source == "mixed" else {self.source}
+
+    @model_validator(mode="after")
+    def _mixed_has_a_budget(self) -> FeedbackConfig:
+        if self.source == "mixed":
+            if self.mixed.budget is None:
+                raise ValueError('mixed.items or mixed.hours: needed where feedback.source is "mixed"')
+            if "mixed" in self.sources:
+                raise ValueError('mixed.people and mixed.rest: "mixed" is made of other sources')
+        return self
 
 
 class RefinerConfig(_Section):
@@ -223,12 +261,13 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _rounds_have_feedback(self) -> RunConfig:
         paths = self.feedback.path if isinstance(self.feedback.path, list) else [self.feedback.path]
-        if self.feedback.source == "recorded" and self.rounds > len(paths):
+        recorded = "recorded" in self.feedback.sources
+        if recorded and self.rounds > len(paths):
             raise ValueError(
                 f"feedback.path: {self.rounds} rounds need as many recorded files, {len(paths)} given; "
                 'or set feedback.source to "human", "model" or "execution"'
             )
-        if self.feedback.source == "recorded" and paths == [None] and self.tasks.source != "starter":
+        if recorded and paths == [None] and self.tasks.source != "starter":
             raise ValueError('feedback.path: needed where feedback.source is "recorded"')
         return self
 

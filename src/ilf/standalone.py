@@ -25,7 +25,7 @@ from ilf.steps.evaluation import refuse_leaks
 from ilf.steps.examples import select_examples
 from ilf.steps.refiner import Shot, pick_shots, refiner_examples, worked
 from ilf.tasks import load_tasks
-from ilf.terminal import print_evaluations
+from ilf.terminal import percent, print_evaluations, print_table
 
 
 def by_id(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -106,13 +106,8 @@ def explain(
     from ilf.feedback import execution
 
     tasks = by_id(load_tasks(source, ids=ids))
-    check_programs(programs, tasks)
     writable(out)
-    rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in read_rows(programs))
-    asked = list({program.program_id: program for program in rows}.values())
-    check_sandbox(verify)
-    with progress("verifying programs", len(asked)) as bar:
-        verdicts = list(Local().verify(tasks, asked, verify, bar))
+    asked, verdicts = _verified(programs, tasks, verify)
     items = [
         execution.about(tasks[program.task_id], program, verdict, hide_tests=hide_tests)
         for program, verdict in zip(asked, verdicts, strict=True)
@@ -122,6 +117,74 @@ def explain(
     unscored = sum(verdict.status == "sandbox_error" for verdict in verdicts)
     without = f", {unscored} without a verdict" if unscored else ""
     say(f"{len(asked)} programs, {len(items)} of them wrong{without}: {out}")
+
+
+def rank(
+    source: str,
+    programs: Path,
+    *,
+    ids: str | None,
+    verify: VerifyConfig,
+    budget: int | None,
+    people: Path | None,
+    rest: Path | None,
+) -> None:
+    """Print which of the tasks that no program solves to ask people about first; with both files of
+    refinements, also what that order would have gained over random choice.
+
+    Raises:
+        DataError: every task is solved; the files have too few tasks in common; the budget is not possible.
+        UserError: one of the files is given without the other.
+    """
+    from ilf.feedback import asking, candidates, replay
+
+    if (people is None) != (rest is None):
+        raise UserError("--people and --rest: a replay needs both")
+    tasks = by_id(load_tasks(source, ids=ids))
+    asked, verdicts = _verified(programs, tasks, verify)
+    of_task: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        of_task.setdefault(verdict.task_id, []).append(verdict)
+    wrong = candidates(asked, verdicts)
+    if not wrong:
+        raise DataError(f"{programs}: there is nothing to ask about: every task is solved")
+    order = asking.rank([asking.failure(tasks[n], pairs[0], of_task[n]) for n, pairs in wrong.items()])
+    print_table(
+        f"What to ask people about: {len(order)} tasks",
+        ["task", "failure", "tasks like it", "nearness", "disagreement", "gain"],
+        [
+            [r.failure.task_id, r.failure.kind, str(r.like), f"{r.failure.nearness:.2f}",
+             f"{r.failure.disagreement:.2f}", f"{r.gain:.2f}"]
+            for r in order[:budget]
+        ],
+    )  # fmt: skip
+    if people is None or rest is None:
+        return
+    gain = replay.gains(Rows(people, Refinement), Rows(rest, Refinement))
+    names = [ranked.failure.task_id for ranked in order]
+    known = sum(name in gain for name in names)
+    found = replay.replay(names, gain, max(1, known // 3) if budget is None else budget)
+    print_table(
+        "Gain in pass rate an item",
+        ["tasks asked about", "tasks", "gain [95%]"],
+        [
+            ["by expected gain", str(found.budget), percent(found.chosen)],
+            ["at random", f"{found.budget} of {found.tasks}", percent(found.random)],
+            ["difference", "", percent(found.difference)],
+        ],
+    )
+
+
+def _verified(
+    path: Path, tasks: Mapping[str, Task], verify: VerifyConfig
+) -> tuple[list[Program], list[Verdict]]:
+    """The distinct programs of a file, one task's together, with their verdicts."""
+    check_programs(path, dict(tasks))
+    rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in read_rows(path))
+    distinct = list({program.program_id: program for program in rows}.values())
+    check_sandbox(verify)
+    with progress("verifying programs", len(distinct)) as bar:
+        return distinct, list(Local().verify(tasks, distinct, verify, bar))
 
 
 def examples(

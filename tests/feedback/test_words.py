@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilf.config import VerifyConfig
-from ilf.feedback import execution, words
+from ilf.feedback import candidates, execution, words
 from ilf.feedback.case import Case
 from ilf.feedback.mistakes import RULES, STATIC, mistakes
 from ilf.places import Local
@@ -305,6 +305,6 @@ def test_words_on_real_verdicts():
     )
     assert said[1].startswith("It is not valid Python: expected ':' at line 1, `def f(x)`")
     assert said[2].startswith("The shown test")
-    items = execution.write(programs, found, {"t": TASK}, hide_tests=False)
+    items = execution.write({"t": TASK}, candidates(programs, found), hide_tests=False)
     assert [(item.source, item.code) for item in items] == [("execution", programs[2].code)]
     assert "Empty input is not handled" in items[0].text

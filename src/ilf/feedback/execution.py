@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
-from ilf.feedback import candidates, words
+from ilf.feedback import words
 from ilf.records import Feedback, Program, Task, Verdict
 
 
 def write(
-    programs: Iterable[Program],
-    verdicts: Iterable[Verdict],
     tasks: Mapping[str, Task],
+    candidates: Mapping[str, Sequence[tuple[Program, Verdict]]],
     *,
-    only_unsolved: bool = True,
     hide_tests: bool = True,
 ) -> list[Feedback]:
     """One item a task, on the wrong program that is easiest to fix.
 
     Args:
-        programs: all samples.
-        verdicts: one a program, in the same order.
         tasks: by id.
-        only_unsolved: leave out tasks with a passing program.
+        candidates: the wrong programs of each task, ranked (`ilf.feedback.candidates`).
         hide_tests: speak of the shown test only.
     """
-    chosen = candidates(programs, verdicts, only_unsolved=only_unsolved)
     return [
-        about(tasks[task_id], *ranked[0], hide_tests=hide_tests) for task_id, ranked in sorted(chosen.items())
+        about(tasks[task_id], *ranked[0], hide_tests=hide_tests)
+        for task_id, ranked in sorted(candidates.items())
     ]
 
 
