@@ -489,3 +489,12 @@ def test_feedback_rank_orders_and_replays(ilf, tmp_path):
     refused(ilf(*call, "--budget", 9, *both), "3 tasks to choose from")
     solved = write(tmp_path / "solved.jsonl", {"task_id": "a", "code": codes[0]})
     refused(ilf(*call[:4], "--programs", solved), "every task is solved")
+
+
+def test_feedback_import_names_what_is_wrong(ilf, tmp_path):
+    export = write(tmp_path / "comments.json", [{"body": "a comment", "path": "a.py"}])
+    call = ["feedback", "import", export, "--repository", tmp_path, "--out", tmp_path / "out"]
+    refused(ilf(*call), "comments.json", "neither review comments of GitHub")
+    write(export, [{"body": "a comment", "path": "a.py", "diff_hunk": ""}])
+    refused(ilf(*call), str(tmp_path), "not a git repository")
+    assert not (tmp_path / "out").exists()

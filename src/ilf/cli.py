@@ -303,6 +303,30 @@ def feedback_rank(
     )
 
 
+@feedback_app.command("import")
+def feedback_import(
+    exports: Annotated[
+        list[Path],
+        typer.Argument(help="GitHub comments or GitLab discussions (JSON), SARIF, quoted patches."),
+    ],
+    repository: Annotated[Path, typer.Option(help="A git clone that has the commits.")],
+    out: Annotated[Path, typer.Option(help="The folder for tasks, feedback and what was dropped.")],
+    head: Annotated[str, typer.Option(help="The version that the review led to.")] = "HEAD",
+    tasks: Annotated[
+        str | None, typer.Option(help="Task source whose tests count, by the function's name.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
+
+    Example: ilf feedback import comments.json --repository . --out review
+    """
+    from ilf.config import VerifyConfig
+    from ilf.review.command import import_reviews
+
+    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
+
+
 @app.command()
 def refine(
     out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],
