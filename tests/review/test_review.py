@@ -43,6 +43,10 @@ def helper(values):
     [1, 1]
     >>> helper([])
     []
+    >>> helper(1)
+    Traceback (most recent call last):
+    TypeError: no
+    >>> x = helper([1])
     """
     return values + values[:1] * 2
 
@@ -187,7 +191,8 @@ def test_doctests_where_no_test_file_names_the_function(tmp_path, repository):
     line = BEFORE.split("\n").index("    return values + values[:1] * 2") + 1
     found = import_reviews([sarif(tmp_path, repository[1], line)], repository[0], tmp_path / "out")
     (task,) = found.tasks.values()
-    assert task.tests == ("assert (helper([1])) == [1, 1]", "assert (helper([])) == []")
+    assert task.tests[:2] == ("assert (helper([1])) == [1, 1]", "assert (helper([])) == []")
+    assert len(task.tests) == 3 and task.tests[2].endswith("assert raised == 'TypeError'")
     assert task.description == "Twice." and found.feedback[0].author == "a-linter"
 
 
