@@ -498,3 +498,14 @@ def test_feedback_import_names_what_is_wrong(ilf, tmp_path):
     write(export, [{"body": "a comment", "path": "a.py", "diff_hunk": ""}])
     refused(ilf(*call), str(tmp_path), "not a git repository")
     assert not (tmp_path / "out").exists()
+
+
+def test_refine_by_parts_gives_one_refinement_an_item(ilf, tmp_path):
+    config = world(tmp_path)
+    out = tmp_path / "refinements.jsonl"
+    status, said, _ = ilf(
+        "refine", "--by-parts", "-n", 3, "--model", config.model, "--engine", "scripted", "--style", "chat",
+        "--tasks", config.tasks.source, "--feedback", tmp_path / "feedback.jsonl", "--out", out,
+    )  # fmt: skip
+    assert status == 0 and "100.0%" in said
+    assert len(rows(out)) == 8

@@ -346,6 +346,9 @@ def refine(
     no_feedback: Annotated[
         bool, typer.Option("--no-feedback", help="Refine from the program alone.")
     ] = False,
+    by_parts: Annotated[
+        bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
+    ] = False,
     engine: Engine = "torch",
     options: Options = [],  # noqa: B006
     limits: Annotated[
@@ -366,6 +369,7 @@ def refine(
         settings=_sampling(n, temperature, top_p, max_tokens),
         verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe), seed=seed,
         shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
+        by_parts=by_parts,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ilf.runfolder import write_text
 from ilf.runner import alone, writable
 from ilf.sandbox.command import check_programs
 from ilf.selection import accepted
-from ilf.steps import Refine, Refiner, Sample
+from ilf.steps import Refine, RefineByParts, Refiner, Sample
 from ilf.steps.evaluation import refuse_leaks
 from ilf.steps.examples import select_examples
 from ilf.steps.refiner import Shot, pick_shots, refiner_examples, worked
@@ -66,6 +66,7 @@ def refine(
     shot_count: int,
     shuffle: bool,
     use_feedback: bool,
+    by_parts: bool = False,
 ) -> None:
     """Sample refinements that follow `feedback`, verify them, and print how many pass."""
     from ilf.feedback import recorded
@@ -83,8 +84,11 @@ def refine(
         chosen = pick_shots(usable, shot_count, f"{shots}: on other tasks it")
         worked_shots = worked(chosen, all_tasks, use_feedback=use_feedback)
     refiner = Refiner(policy.get(model, engine, style), worked_shots)
-    step = Refine(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
+    kind = RefineByParts if by_parts else Refine
+    step = kind(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
     refinements = alone(step, out, Local())
+    if by_parts:
+        settings = settings.model_copy(update={"n": 1})  # each chain ends in one refinement
     refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
     result = metrics.evaluate(
         metrics.count(refined, (r.verdict for r in refinements if r.verdict is not None)),
