@@ -437,3 +437,75 @@ def test_a_cache_that_is_a_file_and_a_lone_surrogate_are_no_tracebacks(tmp_path)
         [*ILF, "tasks", "show", str(tmp_path / "tasks.jsonl")], capture_output=True, text=True
     )
     assert found.returncode == 0 and "\\ud800 Compute" in found.stdout and "Traceback" not in found.stderr
+
+
+# --- feedback ---------------------------------------------------------------------------------------------
+
+
+def test_feedback_explain_says_why_programs_fail(ilf, tmp_path):
+    tests = ["assert f(1) == 1", "assert f(0) == 5"]
+    tasks = write(tmp_path / "tasks.jsonl", {**TASK, "entry_point": "f", "tests": tests})
+    codes = ["def f(x):\n    return x\n", "def f(x):\n    return x + 1\n", "def f(x):\n    return x or 5\n"]
+    rows_ = [{"task_id": "a", "code": code} for code in [*codes, codes[0]]]
+    programs = write(tmp_path / "programs.jsonl", *rows_)
+    call = ["feedback", "explain", "--tasks", tasks, "--programs", programs, "--out", tmp_path / "f.jsonl"]
+    status, out, err = ilf(*call)
+    assert status == 0 and "3 programs, 2 of them wrong" in out + err
+    said = [row["text"] for row in map(json.loads, (tmp_path / "f.jsonl").read_text().splitlines())]
+    assert said[0].startswith("The shown test `assert f(1) == 1` passes")
+    assert said[1].startswith("f(1) should return 1, but it returns 2.")
+    assert ilf(*call, "--show-tests")[0] == 0
+    assert "f(0) should return 5, but it returns 0." in (tmp_path / "f.jsonl").read_text()
+    other = write(tmp_path / "other.jsonl", {"task_id": "b", "code": ""})
+    refused(ilf(*call[:5], other, *call[6:]), "other.jsonl, line 1", "'b'")
+
+
+def test_feedback_rank_orders_and_replays(ilf, tmp_path):
+    names = ["a", "b", "c", "d"]
+    tasks = write(tmp_path / "tasks.jsonl", *({**TASK, "task_id": name} for name in names))
+    codes = ["def f():\n    return 1\n", "def f():\n    return 2\n", "def f(\n", "def f():\n    return 3\n"]
+    programs = write(
+        tmp_path / "programs.jsonl", *({"task_id": n, "code": c} for n, c in zip(names, codes, strict=True))
+    )
+    call = ["feedback", "rank", "--tasks", tasks, "--programs", programs]
+    status, out, _ = ilf(*call, "--budget", 2)
+    assert status == 0 and "3 tasks" in out and "off by one" in out
+
+    def refinements(name, passing):
+        def row(task_id):
+            verdict = {
+                "task_id": task_id,
+                "program_id": "p",
+                "status": "passed" if task_id in passing else "failed",
+            }
+            return {"task_id": task_id, "feedback_id": "f", "code": "", "verdict": verdict}
+
+        return write(tmp_path / name, *map(row, "bcd"))
+
+    both = ["--people", refinements("people.jsonl", "b"), "--rest", refinements("rest.jsonl", "")]
+    status, out, _ = ilf(*call, "--budget", 1, *both)
+    assert status == 0 and "1 of 3" in out and "at random" in out and "66.7%" in out
+    refused(ilf(*call, *both[:2]), "needs both")
+    refused(ilf(*call, "--budget", 9, *both), "3 tasks to choose from")
+    solved = write(tmp_path / "solved.jsonl", {"task_id": "a", "code": codes[0]})
+    refused(ilf(*call[:4], "--programs", solved), "every task is solved")
+
+
+def test_feedback_import_names_what_is_wrong(ilf, tmp_path):
+    export = write(tmp_path / "comments.json", [{"body": "a comment", "path": "a.py"}])
+    call = ["feedback", "import", export, "--repository", tmp_path, "--out", tmp_path / "out"]
+    refused(ilf(*call), "comments.json", "neither review comments of GitHub")
+    write(export, [{"body": "a comment", "path": "a.py", "diff_hunk": ""}])
+    refused(ilf(*call), str(tmp_path), "not a git repository")
+    assert not (tmp_path / "out").exists()
+
+
+def test_refine_by_parts_gives_one_refinement_an_item(ilf, tmp_path):
+    config = world(tmp_path)
+    out = tmp_path / "refinements.jsonl"
+    status, said, _ = ilf(
+        "refine", "--by-parts", "-n", 3, "--model", config.model, "--engine", "scripted", "--style", "chat",
+        "--tasks", config.tasks.source, "--feedback", tmp_path / "feedback.jsonl", "--out", out,
+    )  # fmt: skip
+    assert status == 0 and "100.0%" in said
+    assert len(rows(out)) == 8

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ilf.config import build_config, dump_config, load_config, starter_path, with_overrides
+from ilf.config import build_config, dump_config, load_config
+from ilf.configfile import starter_path, with_overrides
 from ilf.errors import ConfigError
 
 CONFIGS = sorted(starter_path().parent.glob("*.toml"))

@@ -99,7 +99,7 @@ def test_modules_of_a_room_do_not_import_in_circles(edges):
     assert circle(inside) is None
 
 
-@pytest.mark.parametrize("lower", ["feedback", "report", "sampling", "tasks", "metrics", "records"])
+@pytest.mark.parametrize("lower", ["feedback", "review", "report", "sampling", "tasks", "metrics", "records"])
 def test_lower_rooms_know_nothing_of_the_loop(edges, lower):
     above = {"algorithm", "steps", "runner", "standalone", "study", "annotate", "cli"}
     found = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ilf.config import build_config, configs_folder, dump_config, load_config
+from ilf.config import build_config, dump_config, load_config
+from ilf.configfile import configs_folder
 from ilf.settings import ELSEWHERE, PAPER, _settings, schema, show
 
 CONFIGS = sorted(configs_folder().glob("*.toml"))

@@ -93,7 +93,7 @@ def one_round(
     v0 = do(Verify(x0, by_id, c.verify, errors))
 
     # 2: feedback f on one wrong program a task that πθ never solved.
-    writer = _model(c, c.feedback.model or c.model) if c.feedback.source == "model" else None
+    writer = _model(c, c.feedback.model or c.model) if "model" in c.feedback.sources else None
     f = do(Gather(Asked(
         x0, v0, by_id, tasks.everything, held_out, c.feedback, c.verify, folder, number, c.seed,
         recorded_path(c, number), writer,

@@ -35,6 +35,8 @@ tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their 
 app.add_typer(tasks_app, name="tasks")
 config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
 app.add_typer(config_app, name="config")
+feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
+app.add_typer(feedback_app, name="feedback")
 
 Source = Annotated[
     str,
@@ -328,6 +330,85 @@ def verify(
     )  # fmt: skip
 
 
+@feedback_app.command("explain")
+def feedback_explain(
+    out: Annotated[Path, typer.Option(help="Where the feedback goes (JSONL), for `ilf refine`.")],
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
+    ids: Ids = None,
+    show_tests: Annotated[
+        bool, typer.Option("--show-tests", help="Speak of every test, not of the shown one only.")
+    ] = False,
+    limits: Annotated[
+        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
+    ] = [],  # noqa: B006
+    unsafe: Unsafe = False,
+) -> None:
+    """Run programs and say in words why each wrong one fails: the feedback source `execution`.
+
+    Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.explain(
+        tasks, programs, out, ids=ids, verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe),
+        hide_tests=not show_tests,
+    )  # fmt: skip
+
+
+@feedback_app.command("rank")
+def feedback_rank(
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help="The model's samples (JSONL).")],
+    ids: Ids = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="How many tasks people can be asked about.")
+    ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="Refinements that follow people's texts: replay the choice.")
+    ] = None,
+    rest: Annotated[
+        Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Which failed tasks to ask people about first, and whether that order beats a random one.
+
+    Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.rank(
+        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
+    )
+
+
+@feedback_app.command("import")
+def feedback_import(
+    exports: Annotated[
+        list[Path],
+        typer.Argument(help="GitHub comments or GitLab discussions (JSON), SARIF, quoted patches."),
+    ],
+    repository: Annotated[Path, typer.Option(help="A git clone that has the commits.")],
+    out: Annotated[Path, typer.Option(help="The folder for tasks, feedback and what was dropped.")],
+    head: Annotated[str, typer.Option(help="The version that the review led to.")] = "HEAD",
+    tasks: Annotated[
+        str | None, typer.Option(help="Task source whose tests count, by the function's name.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
+
+    Example: ilf feedback import comments.json --repository . --out review
+    """
+    from ilf.config import VerifyConfig
+    from ilf.review.command import import_reviews
+
+    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
+
+
 @app.command()
 def refine(
     out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],
@@ -346,6 +427,9 @@ def refine(
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each program another's feedback.")] = False,
     no_feedback: Annotated[
         bool, typer.Option("--no-feedback", help="Refine from the program alone.")
+    ] = False,
+    by_parts: Annotated[
+        bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
     ] = False,
     engine: Engine = "torch",
     options: Options = [],  # noqa: B006
@@ -368,6 +452,7 @@ def refine(
         settings=_sampling(n, temperature, top_p, max_tokens),
         verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe, isolation=isolation), seed=seed,
         shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
+        by_parts=by_parts,
     )  # fmt: skip
 
 
@@ -405,7 +490,8 @@ def finetune(
     card: dict[str, object] = {}
     if examples is None:
         from ilf import standalone
-        from ilf.config import SelectionConfig, checked
+        from ilf.config import SelectionConfig
+        from ilf.configfile import checked
         from ilf.errors import ConfigError
 
         if tasks is None:
@@ -607,20 +693,22 @@ def doctor(
 
 
 def _engine(name: str, options: list[str]) -> EngineConfig:
-    from ilf.config import EngineConfig, checked, with_overrides
+    from ilf.config import EngineConfig
+    from ilf.configfile import checked, with_overrides
 
     return checked(EngineConfig, {"name": name, "options": with_overrides({}, options)}, "--engine")
 
 
 def _sampling(n: int, temperature: float, top_p: float, max_tokens: int) -> SamplingConfig:
-    from ilf.config import SamplingConfig, checked
+    from ilf.config import SamplingConfig
+    from ilf.configfile import checked
 
     raw = {"n": n, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     return checked(SamplingConfig, raw, "options")
 
 
 def _limits(overrides: list[str]) -> Limits:
-    from ilf.config import checked, with_overrides
+    from ilf.configfile import checked, with_overrides
     from ilf.sandbox import Limits
 
     return checked(Limits, with_overrides({}, overrides), "--limit")

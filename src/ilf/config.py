@@ -6,8 +6,6 @@ Defaults are the paper's where it has one (section 3 and appendix: 30 samples, t
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,12 +15,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from ilf import seams
+from ilf.configfile import checked, read_toml, starter_path, with_overrides
 from ilf.errors import ConfigError
 from ilf.sandbox import Limits
 from ilf.training import FinetuneConfig
@@ -106,11 +104,34 @@ class VerifyConfig(_Section):
     inside it, where a hostile program can cheat; `auto`: `shared` where the reference passes only so."""
 
 
+class MixedConfig(_Section):
+    """Feedback source `mixed`: people for a part of the tasks, another source for the rest."""
+
+    people: Annotated[str, _named_in(seams.SOURCES)] = "human"
+    """Who is asked first: `human`, or `recorded` to replay what people wrote before."""
+    items: int | None = Field(default=None, ge=0)
+    """Budget: how many tasks people are asked about."""
+    hours: float | None = Field(default=None, ge=0)
+    """Budget in hours of people's time; with `items`, whichever is less."""
+    minutes_each: float = Field(default=6.0, gt=0)
+    """What one item takes, to make items of hours."""
+    rest: Annotated[str, _named_in(seams.SOURCES)] = "execution"
+    """Who speaks on all other tasks: `execution`, `model`, or an import path."""
+    ask: Literal["gain", "random"] = "gain"
+    """Which tasks people are asked about: by expected gain, or at random."""
+
+    @property
+    def budget(self) -> int | None:
+        """Items that people may be asked for; None where no budget is given."""
+        limits = [self.items, None if self.hours is None else int(self.hours * 60 / self.minutes_each)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
 class FeedbackConfig(_Section):
     """Where feedback comes from."""
 
     source: Annotated[str, _named_in(seams.SOURCES)] = "recorded"
-    """`recorded`, `human`, `execution`, `model`, or an import path, `package.module:gather`."""
+    """`recorded`, `human`, `execution`, `model`, `mixed`, or an import path, `package.module:gather`."""
     path: str | list[str] | None = None
     """`recorded`: a file in the paper's form or ours, one a round (the last one
     serves the later rounds too); the shipped suites have their own."""
@@ -126,8 +147,25 @@ class FeedbackConfig(_Section):
     """`model`: who writes the feedback; the run's own model by default."""
     shots: int = Field(default=2, ge=0)
     """`model`: recorded items shown in the prompt as examples, from `path`."""
+    hide_tests: bool = True
+    """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
+    mixed: MixedConfig = MixedConfig()
     options: dict[str, Any] = {}
     """Settings of a source of somebody else's."""
+
+    @property
+    def sources(self) -> set[str]:
+        """Every source that is asked: `mixed` asks two."""
+        return {self.mixed.people, self.mixed.rest} if self.source == "mixed" else {self.source}
+
+    @model_validator(mode="after")
+    def _mixed_has_a_budget(self) -> FeedbackConfig:
+        if self.source == "mixed":
+            if self.mixed.budget is None:
+                raise ValueError('mixed.items or mixed.hours: needed where feedback.source is "mixed"')
+            if "mixed" in self.sources:
+                raise ValueError('mixed.people and mixed.rest: "mixed" is made of other sources')
+        return self
 
 
 class RefinerConfig(_Section):
@@ -259,36 +297,14 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _rounds_have_feedback(self) -> RunConfig:
         paths = self.feedback.path if isinstance(self.feedback.path, list) else [self.feedback.path]
-        if (
-            self.feedback.source == "recorded"
-            and paths == [None]
-            and self.tasks.source not in ("starter", "house")
-        ):
+        shipped = self.tasks.source in ("starter", "house")
+        if "recorded" in self.feedback.sources and paths == [None] and not shipped:
             raise ValueError('feedback.path: needed where feedback.source is "recorded"')
         return self
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs different runs: a folder keeps to one."""
         return {"name": self.name, "model": self.model, "tasks.source": self.tasks.source}
-
-
-def configs_folder() -> Path:
-    """Where the configs that ship are: in the installed package, or at the root of a checkout."""
-    packaged = Path(__file__).parent / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
-
-
-def starter_path() -> Path:
-    """The config of the starter run, as it ships."""
-    return configs_folder() / "starter.toml"
-
-
-def shipped(path: Path) -> Path:
-    """`path`; or the config that ships, where there is no `configs/NAME` here (outside a checkout)."""
-    if path.parent == Path("configs") and not path.exists():
-        ours = configs_folder() / path.name
-        return ours if ours.is_file() else path
-    return path
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -305,79 +321,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     return build_config(with_overrides(read_toml(path), overrides), str(path))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary, or a `ConfigError`; `configs/NAME` also names one that ships."""
-    path = shipped(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: a folder, but a TOML file was expected") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-
-
-def with_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`raw` with each dotted `key=value` put in."""
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {override}: expected key=value, for example sampling.n=10")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        *parents, last = key.strip().split(".")
-        table = raw
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"--set {override}: {parent} is not a section")
-        table[last] = value
-    return raw
-
-
 def build_config(raw: Mapping[str, Any], where: str) -> RunConfig:
     """Check a raw config; `where` names it in errors."""
     return checked(RunConfig, raw, where)
-
-
-def checked(kind: type[S], raw: Mapping[str, Any], where: str) -> S:
-    """`raw` as a section of settings; `where` names it in errors."""
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error, kind)}") from None
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first complaint of a pydantic error as `key: what is wrong`, with the nearest known key."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
-        return f"{key}: unknown key; {hint}"
-    if first["type"] == "missing":
-        return f"{key}: needed, but not given"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
-    return f"{key}: {message}{given}" if key else message
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
 
 
 def dump_config(config: RunConfig) -> str:

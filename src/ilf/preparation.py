@@ -126,7 +126,7 @@ def recorded_path(config: RunConfig, number: int) -> Path | None:
         path = paths[min(number, len(paths)) - 1]
     elif paths is not None:
         path = paths
-    elif config.feedback.source == "recorded":
+    elif "recorded" in config.feedback.sources:
         from ilf.tasks import SUITES
 
         return SUITES[config.tasks.source] / "feedback.jsonl"
@@ -148,14 +148,15 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     from ilf.kinds import kind_of
 
     asked = config.feedback
-    source_of(asked.source)
+    for source in {asked.source, *asked.sources}:
+        source_of(source)
     learner_of(config.learner.name)
     for kind in {task.kind for task in tasks.everything.values()}:
         kind_of(kind)
     for path in {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}:
         assert path is not None
-        recorded.read(path, tasks.everything if asked.source == "recorded" else None)
-    others = [config.refiner_model, asked.model if asked.source == "model" else None]
+        recorded.read(path, tasks.everything if "recorded" in asked.sources else None)
+    others = [config.refiner_model, asked.model if "model" in asked.sources else None]
     for model in filter(None, others):
         policy.get(model, config.engine, config.prompts.style)
     taught = [config.refiner.finetune] if config.refiner.method == "finetune" else []

@@ -11,19 +11,22 @@ from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
+from ilf.formats.programs import Programs
+from ilf.kinds.function import check_sandbox
 from ilf.places import Local
-from ilf.progress import say
+from ilf.progress import progress, say
 from ilf.prompts import Style
-from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
+from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
 from ilf.runfolder import write_text
 from ilf.runner import alone, writable
+from ilf.sandbox.command import check_programs
 from ilf.selection import accepted
-from ilf.steps import Refine, Refiner, Sample
+from ilf.steps import Refine, RefineByParts, Refiner, Sample
 from ilf.steps.evaluation import refuse_leaks
 from ilf.steps.examples import select_examples
 from ilf.steps.refiner import Shot, pick_shots, refiner_examples, worked
 from ilf.tasks import load_tasks
-from ilf.terminal import print_evaluations
+from ilf.terminal import percent, print_evaluations, print_table
 
 
 def by_id(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -64,6 +67,7 @@ def refine(
     shot_count: int,
     shuffle: bool,
     use_feedback: bool,
+    by_parts: bool = False,
 ) -> None:
     """Sample refinements that follow `feedback`, verify them, and print how many pass."""
     from ilf.feedback import recorded
@@ -81,8 +85,11 @@ def refine(
         chosen = pick_shots(usable, shot_count, f"{shots}: on other tasks it")
         worked_shots = worked(chosen, all_tasks, use_feedback=use_feedback)
     refiner = Refiner(policy.get(model, engine, style), worked_shots)
-    step = Refine(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
+    kind = RefineByParts if by_parts else Refine
+    step = kind(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
     refinements = alone(step, out, Local())
+    if by_parts:
+        settings = settings.model_copy(update={"n": 1})  # each chain ends in one refinement
     refined = [wanted[task_id] for task_id in dict.fromkeys(item.task_id for item in items)]
     result = metrics.evaluate(
         metrics.count(refined, (r.verdict for r in refinements if r.verdict is not None)),
@@ -90,6 +97,100 @@ def refine(
         ks=[k for k in (1, 10) if k <= settings.n], seed=seed,
     )  # fmt: skip
     print_evaluations(f"Refinements in {out}", {model: result})
+
+
+def explain(
+    source: str, programs: Path, out: Path, *, ids: str | None, verify: VerifyConfig, hide_tests: bool
+) -> None:
+    """Verify `programs` and write into `out` what their failures say: an item a wrong program.
+
+    Raises:
+        DataError: a row is no program of one of the tasks, or `out` cannot be written.
+        SandboxUnavailable: there is no isolation to run programs in.
+    """
+    from ilf.feedback import execution
+
+    tasks = by_id(load_tasks(source, ids=ids))
+    writable(out)
+    asked, verdicts = _verified(programs, tasks, verify)
+    items = [
+        execution.about(tasks[program.task_id], program, verdict, hide_tests=hide_tests)
+        for program, verdict in zip(asked, verdicts, strict=True)
+        if verdict.status not in ("passed", "sandbox_error")
+    ]
+    write_jsonl(out, items)
+    unscored = sum(verdict.status == "sandbox_error" for verdict in verdicts)
+    without = f", {unscored} without a verdict" if unscored else ""
+    say(f"{len(asked)} programs, {len(items)} of them wrong{without}: {out}")
+
+
+def rank(
+    source: str,
+    programs: Path,
+    *,
+    ids: str | None,
+    verify: VerifyConfig,
+    budget: int | None,
+    people: Path | None,
+    rest: Path | None,
+) -> None:
+    """Print which of the tasks that no program solves to ask people about first; with both files of
+    refinements, also what that order would have gained over random choice.
+
+    Raises:
+        DataError: every task is solved; the files have too few tasks in common; the budget is not possible.
+        UserError: one of the files is given without the other.
+    """
+    from ilf.feedback import asking, candidates, replay
+
+    if (people is None) != (rest is None):
+        raise UserError("--people and --rest: a replay needs both")
+    tasks = by_id(load_tasks(source, ids=ids))
+    asked, verdicts = _verified(programs, tasks, verify)
+    of_task: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        of_task.setdefault(verdict.task_id, []).append(verdict)
+    wrong = candidates(asked, verdicts)
+    if not wrong:
+        raise DataError(f"{programs}: there is nothing to ask about: every task is solved")
+    order = asking.rank([asking.failure(tasks[n], pairs[0], of_task[n]) for n, pairs in wrong.items()])
+    print_table(
+        f"What to ask people about: {len(order)} tasks",
+        ["task", "failure", "tasks like it", "nearness", "disagreement", "gain"],
+        [
+            [r.failure.task_id, r.failure.kind, str(r.like), f"{r.failure.nearness:.2f}",
+             f"{r.failure.disagreement:.2f}", f"{r.gain:.2f}"]
+            for r in order[:budget]
+        ],
+    )  # fmt: skip
+    if people is None or rest is None:
+        return
+    gain = replay.gains(Rows(people, Refinement), Rows(rest, Refinement))
+    names = [ranked.failure.task_id for ranked in order]
+    known = sum(name in gain for name in names)
+    found = replay.replay(names, gain, max(1, known // 3) if budget is None else budget)
+    print_table(
+        "Gain in pass rate an item",
+        ["tasks asked about", "tasks", "gain [95%]"],
+        [
+            ["by expected gain", str(found.budget), percent(found.chosen)],
+            ["at random", f"{found.budget} of {found.tasks}", percent(found.random)],
+            ["difference", "", percent(found.difference)],
+        ],
+    )
+
+
+def _verified(
+    path: Path, tasks: Mapping[str, Task], verify: VerifyConfig
+) -> tuple[list[Program], list[Verdict]]:
+    """The distinct programs of a file, one task's together, with their verdicts."""
+    found = Programs(path, tasks)
+    check_programs(found, dict(tasks))
+    rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in found)
+    distinct = list({program.program_id: program for program in rows}.values())
+    check_sandbox(verify)
+    with progress("verifying programs", len(distinct)) as bar:
+        return distinct, list(Local().verify(tasks, distinct, verify, bar))
 
 
 def examples(

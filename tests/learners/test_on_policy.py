@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 from bytemodel import write_model  # noqa: E402
 
 from ilf import policy  # noqa: E402
-from ilf.config import EngineConfig, LearnerConfig, VerifyConfig, checked  # noqa: E402
+from ilf.config import EngineConfig, LearnerConfig, VerifyConfig  # noqa: E402
+from ilf.configfile import checked  # noqa: E402
 from ilf.errors import ConfigError, TrainingError  # noqa: E402
 from ilf.learners import Teacher, passes  # noqa: E402
 from ilf.learners.grpo import advantages  # noqa: E402

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ilf.config import EngineConfig, starter_path
+from ilf.config import EngineConfig
+from ilf.configfile import starter_path
 from ilf.errors import ConfigError, LeakError, RunFolderError, UserError
 from ilf.metrics import per_task
 from ilf.places import Local

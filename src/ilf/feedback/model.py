@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ilf.errors import DataError
-from ilf.progress import progress
+from ilf.feedback.useless import useless
+from ilf.progress import progress, say
 from ilf.prompts import Prompter
 from ilf.records import Feedback, Program, Task, Verdict
 from ilf.sampling import Sampler, SamplingParams
@@ -89,6 +91,7 @@ def write(
         for completion in opened.sampler.sample(prompts, params, lambda tokens: bar.advance(tokens=tokens)):
             texts[completion.prompt] = completion.text.strip()
             bar.advance(1)
+    _count_useless([(texts.get(number, ""), tasks[program.task_id]) for number, program in enumerate(chosen)])
     return [
         Feedback(
             task_id=program.task_id,
@@ -101,3 +104,12 @@ def write(
         for number, program in enumerate(chosen)
         if texts.get(number)
     ]
+
+
+def _count_useless(said: Sequence[tuple[str, Task]]) -> None:
+    """Say how many texts are no feedback, and why: they are followed all the same, as in the paper."""
+    why = Counter(filter(None, (useless(text, task) for text, task in said)))
+    if why:
+        counts = ", ".join(f"{kind} {count}" for kind, count in why.most_common())
+        are = "is" if why.total() == 1 else "are"
+        say(f"    {why.total()} of {len(said)} texts {are} no feedback: {counts}")

@@ -54,8 +54,9 @@ class Asked:
 
     @property
     def candidates(self) -> dict[str, list[tuple[Program, Verdict]]]:
-        """The wrong program of each task that is easiest to fix, with its verdict."""
-        return candidates(self.programs, self.verdicts, only_unsolved=self.only_unsolved)
+        """The wrong program of each of `tasks` that is easiest to fix, with its verdict."""
+        found = candidates(self.programs, self.verdicts, only_unsolved=self.only_unsolved)
+        return {task_id: ranked for task_id, ranked in found.items() if task_id in self.tasks}
 
 
 Source = Callable[[Asked, Place], list[Feedback]]
@@ -94,7 +95,7 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
 
 def from_execution(asked: Asked, place: Place) -> list[Feedback]:
     """What running the programs says."""
-    return execution.write(asked.programs, asked.verdicts, only_unsolved=asked.only_unsolved)
+    return execution.write(asked.tasks, asked.candidates, hide_tests=asked.settings.hide_tests)
 
 
 def from_model(asked: Asked, place: Place) -> list[Feedback]:

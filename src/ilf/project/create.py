@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilf import kinds, outlook
-from ilf.config import VerifyConfig, load_config, starter_path
+from ilf.config import VerifyConfig, load_config
+from ilf.configfile import starter_path
 from ilf.errors import DataError, SandboxUnavailable
 from ilf.feedback import recorded
 from ilf.progress import say

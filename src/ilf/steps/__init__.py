@@ -11,6 +11,10 @@ from ilf.steps.model import Learn
 from ilf.steps.programs import Sample
 from ilf.steps.refinements import Refine
 from ilf.steps.refiner import Refiner, Teach
+from ilf.steps.stepwise import RefineByParts
 from ilf.steps.verdicts import Verify
 
-__all__ = ["Evaluate", "Gather", "Learn", "Refine", "Refiner", "Sample", "Select", "Teach", "Verify"]
+__all__ = [
+    "Evaluate", "Gather", "Learn", "Refine", "RefineByParts", "Refiner", "Sample", "Select", "Teach",
+    "Verify",
+]  # fmt: skip

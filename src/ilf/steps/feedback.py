@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,15 @@ class Gather(Step[list[Feedback]]):
                 f"(source: {asked.settings.source}): nothing to learn from{hint}"
             )
         write_jsonl(job.out, items)
-        return {"items": len(items), "with refinement": sum(i.refinement is not None for i in items)}
+        shares = Counter(item.source for item in items)
+        if len(shares) > 1:
+            told = (f"{count} by {name} ({count / len(items):.0%})" for name, count in shares.most_common())
+            say(f"    {len(items)} items: {', '.join(told)}")
+        return {
+            "items": len(items),
+            "with refinement": sum(item.refinement is not None for item in items),
+            **({f"by {name}": count for name, count in shares.items()} if len(shares) > 1 else {}),
+        }
 
     def result(self, out: Path) -> list[Feedback]:
         """The items.

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ilf.feedback.parts import parts
 from ilf.records import Feedback, Refinement
 from ilf.study.results import ItemResult
 
@@ -45,12 +46,6 @@ _PATTERNS = {
     "no feedback needed": r"\b(?:code|program|function) is (?:already )?correct\b|"
     r"no (?:change|feedback) (?:is )?need",
 }
-_TELLS = re.compile(
-    r"should|must|\bneeds?\b|instead|replac|\badd|remov|\buse\b|missing|forg[eo]t|\bfix|rather than|ought|"
-    r"ha[sd] to|have to|\bchang",
-    re.IGNORECASE,
-)
-_BREAK = re.compile(r"(?<=[.!?;])\s+(?=[A-Z0-9\"'`(*-])|\n+\s*(?:[-*•]|\d+[.)])?\s*")
 
 
 def categories(text: str) -> tuple[str, ...]:
@@ -61,7 +56,7 @@ def categories(text: str) -> tuple[str, ...]:
 
 def count_bugs(text: str) -> int:
     """How many bugs a feedback text addresses by the rule."""
-    return max(1, sum(bool(_TELLS.search(part)) for part in _BREAK.split(text) if part.strip()))
+    return len(parts(text))
 
 
 def item_results(

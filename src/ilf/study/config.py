@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ilf.config import EngineConfig, RunConfig, build_config, explain, read_toml, shipped, with_overrides
+from ilf.config import EngineConfig, RunConfig, build_config
+from ilf.configfile import explain, read_toml, shipped, with_overrides
 from ilf.errors import ConfigError
 from ilf.study.arms import ARMS, GROUPS, SIZE, USUAL, Arm
 

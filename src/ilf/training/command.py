@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ilf.config import checked, read_toml, with_overrides
+from ilf.configfile import checked, read_toml, with_overrides
 from ilf.formats.examples import read
 from ilf.models import chat_renderer, resolve
 from ilf.progress import say
