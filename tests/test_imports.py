@@ -29,7 +29,7 @@ LONG = {
     "cli.py",
     "annotate/queue.py", "annotate/store.py",
     "sandbox/inside/codec.py", "sandbox/inside/judge.py", "sandbox/inside/plan.py",
-    "sandbox/inside/program.py", "sandbox/inside/remote.py", "sandbox/inside/server.py",
+    "sandbox/inside/program.py", "sandbox/inside/server.py",
 }  # fmt: skip
 
 

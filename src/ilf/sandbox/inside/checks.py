@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-CHECK = "__ilf_check__"
+CHECK, COLLECT = "__ilf_check__", "__ilf_collect__"
 NO_CHECK = "the tests carried out no assertion or comparison on what the program gives: they prove nothing"
 
 
@@ -23,8 +23,16 @@ def _asserts(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr.startswith(("assert", "raises"))
+        and node.func.attr.startswith(("assert", "raises", "warns"))
     )
+
+
+def _fails(node: ast.stmt) -> bool:
+    """`raise …`, `pytest.fail(…)`, `self.fail(…)`."""
+    match node:
+        case ast.Raise() | ast.Expr(ast.Call(ast.Attribute(attr="fail"))):
+            return True
+    return False
 
 
 class Checks(ast.NodeTransformer):
@@ -53,6 +61,8 @@ class Checks(ast.NodeTransformer):
         self.generic_visit(node)
         return [node, self._check(place(node))] if asserts else node
 
+    visit_AsyncWith: Any = visit_With
+
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Any:
         """That a call raises what a handler names is a comparison: `try: f(-1) … except ValueError: pass`."""
         self.generic_visit(node)
@@ -64,8 +74,7 @@ class Checks(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> Any:
         """`if f(1) != 2: raise …` is an assertion in other words."""
         self.generic_visit(node)
-        raises = any(isinstance(statement, ast.Raise) for statement in node.body)
-        return [node, self._check(place(node))] if raises else node
+        return [node, self._check(place(node))] if any(map(_fails, node.body)) else node
 
     def _check(self, at: dict[str, Any]) -> ast.stmt:
         return ast.Expr(ast.Call(ast.Name(CHECK, ast.Load(), **at), [], [], **at), **at)

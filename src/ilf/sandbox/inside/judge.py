@@ -23,9 +23,10 @@ from typing import Any
 from . import codec
 from .checks import CHECK, NO_CHECK
 from .compiler import Compiler
+from .handles import Name, Opaque
 from .plan import COMPARE, FAIL, TRUTH, Plan
-from .remote import Name, Opaque, ProgramGone, Session
 from .server import CPU, FINISHED, MEMORY, PROCESSES, REPORT, WALL
+from .session import ProgramGone, Session
 
 REQUEST_AHEAD = 60_000  # longer requests wait: both sides writing at once could block each other
 GRACE = 0.5  # seconds between the timer that raises an exception and the one that ends the judge
@@ -457,6 +458,7 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
                 out = _run(plan, session, namespace, runner, results)
             finally:
                 Timer.stop()
+                session.lent.restore()
         except Late:
             Timer.stop()
             late = True

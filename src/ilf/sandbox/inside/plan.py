@@ -17,7 +17,7 @@ from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .checks import Checks, place
+from .checks import COLLECT, Checks, place
 from .program import MAX_ANSWER
 
 COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"
@@ -166,7 +166,7 @@ class Test:
     """One test statement: its source, how to run it, and the calls it makes if they are known beforehand."""
 
     def __init__(self, source: Source, name: str, entries: frozenset[str], bound: set[str]) -> None:
-        self.source = source.text
+        self.source = source.text.partition(f"\n{COLLECT}")[0]
         question = source.question
         self.question = question if question and question.name in entries - bound else None
         if self.question is not None:
@@ -200,6 +200,11 @@ class Plan:
         self.local: dict[str, Any] = {}
         self.remote: set[str] = {self.entry} & used
         missing = used - bound - self.remote - BUILTINS
+        if COLLECT in used or any("pytest" in text for text in (self.setup_source, *task["tests"])):
+            from .harness import collect
+
+            self.local[COLLECT] = collect
+            missing -= {COLLECT}
         stops = any("StopIteration" in text for text in (self.setup_source, *task["tests"]))
         self.trusted = Trusted(stops=stops)
         if self.class_under_test or "class " in prefix or "class " in reference:

@@ -21,6 +21,7 @@ from typing import Any, no_type_check
 
 from . import codec
 from .codec import SAFE_INT, SCALARS, CannotCross, Decoder, Encoder, containers
+from .streams import Borrowed
 
 ANSWERS = 3  # file descriptor of the file that takes the answers of calls sent along with the program
 LIVE = 4  # file descriptor of the socket on which further calls come, where there are any
@@ -48,6 +49,7 @@ class Program:
         self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
+        self.borrowed: Borrowed | None = None
         sys.modules[NAME] = self.module
 
     def load(self, source: str | CodeType) -> bytes | None:
@@ -67,7 +69,10 @@ class Program:
         self.objects.append(value)
         kind = type(value)
         name = value.__name__ if isinstance(value, type) else kind.__name__
-        what = "i" if hasattr(kind, "__next__") else "t" if isinstance(value, type) else "o"
+        what = "t" if isinstance(value, type) else "o"
+        for letter, method in (("i", "__next__"), ("a", "__await__"), ("g", "__anext__")):
+            if what == "o" and hasattr(kind, method):
+                what = letter
         bases = [base.__name__ for base in value.__mro__] if what == "t" else []
         return {"h": [len(self.objects) - 1, str(name), what, bases]}
 
@@ -292,7 +297,7 @@ def _exactly(size: int) -> bytes:
 def _callback(program: Program, number: int, args: Any, kwargs: Any) -> Any:
     encoder = _Encoder(program)
     keywords = {key: encoder.encode(value) for key, value in kwargs.items()}
-    _send(LIVE, codec.dumps({"cb": [number, encoder.items(args), keywords]}), True)
+    _say(program, codec.dumps({"cb": [number, encoder.items(args), keywords]}))
     answer = _serve_until_result(program)
     if "x" in answer:
         kind = getattr(builtins, answer["x"], Exception)
@@ -305,7 +310,25 @@ def _serve_until_result(program: Program) -> Any:
         message = _receive()
         if "result" in message:
             return message["result"]
+        _reply(program, message)
+
+
+def _say(program: Program, line: bytes) -> None:
+    _send(LIVE, line if program.borrowed is None else program.borrowed.answer(line), True)
+
+
+def _reply(program: Program, message: dict[str, Any]) -> None:
+    """Answer one message, with the streams that the tests lend for it."""
+    if "streams" not in message:
         _send(LIVE, live_answer(program, message), True)
+        return
+    before = program.borrowed
+    program.borrowed = borrowed = Borrowed(message["streams"], _Decoder(program).decode)
+    try:
+        _say(program, live_answer(program, message))
+    finally:
+        borrowed.give_back()
+        program.borrowed = before
 
 
 def live_answer(program: Program, message: dict[str, Any]) -> bytes:
@@ -373,45 +396,33 @@ def _state(value: Any) -> Any:
     return [type(value).__name__, {name: getattr(value, name) for name in names if hasattr(value, name)}]
 
 
+def _await(value: Any) -> Any:
+    """What an awaitable gives; all of a program's run in one loop, which its locks and tasks belong to."""
+    import asyncio
+
+    if not LOOP:
+        LOOP.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(LOOP[0])
+    return LOOP[0].run_until_complete(value)
+
+
+LOOP: list[Any] = []
+
+
+async def _anext(iterator: Any) -> Any:
+    return await anext(iterator)
+
+
+OPERATORS = (
+    "add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift neg pos abs invert "
+    "eq ne lt le gt ge contains getitem setitem delitem index iadd isub imul"
+)
+
+
 def _operations() -> dict[str, Any]:
     import operator
 
-    table: dict[str, Any] = {
-        name: getattr(operator, name)
-        for name in [
-            "add",
-            "sub",
-            "mul",
-            "truediv",
-            "floordiv",
-            "mod",
-            "pow",
-            "matmul",
-            "and_",
-            "or_",
-            "xor",
-            "lshift",
-            "rshift",
-            "neg",
-            "pos",
-            "abs",
-            "invert",
-            "eq",
-            "ne",
-            "lt",
-            "le",
-            "gt",
-            "ge",
-            "contains",
-            "getitem",
-            "setitem",
-            "delitem",
-            "index",
-            "iadd",
-            "isub",
-            "imul",
-        ]
-    }
+    table: dict[str, Any] = {name: getattr(operator, name) for name in OPERATORS.split()}
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor"):
         table["r" + name] = lambda a, b, op=table[name]: op(b, a)
     table |= {
@@ -419,6 +430,9 @@ def _operations() -> dict[str, Any]:
         "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "hash": hash, "round": round,
         "isinstance": _class_of, "state": _state, "plain": _plain, "reversed": reversed,
         "complex": complex, "format": format,
+        "await": _await, "anext": lambda value: _await(_anext(value)),
+        "aenter": lambda value: _await(value.__aenter__()),
+        "aexit": lambda value: _await(value.__aexit__(None, None, None)),
         "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
     }  # fmt: skip
     return table
@@ -463,7 +477,7 @@ def run(
                 _send(answers, program.call(path, args, kwargs), False)
         elif live:
             while True:
-                _send(LIVE, live_answer(program, _receive()), True)
+                _reply(program, _receive())
         elif mode == SHARED:
             _shared(program, rest)
         elif mode == EXPRESSION:
