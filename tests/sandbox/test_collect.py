@@ -98,6 +98,14 @@ CHECKS = {
         "import pytest\n\ndef test_add():\n    assert add(0.1, 0.2) == pytest.approx(0.3)\n"
         "    with pytest.raises(TypeError, match='unsupported'):\n        add(1, 'a')"
     ],
+    "a mock": [
+        "from unittest.mock import Mock\nx = Mock()\nx(add(1, 2))\nx.assert_called_once()\nx.assert_called_with(3)"
+    ],
+    "its own list, handed over": ["x = [1]\ny = [2]\nx += add(x, y)\nassert x == [1, 1, 2]"],
+    "its own list, kept elsewhere": ["x = []\nd = {0: x}\nd[0].append(add(1, 2))\nassert x == [3]"],
+    "its own list, in a function": [
+        "x = []\ndef keep(n):\n    x.append(n)\nkeep(add(1, 2))\nassert x == [3]"
+    ],
     "loop": ["for a, b, c in [(1, 2, 3)]:\n    assert add(a, b) == c"],
     "a value kept first": ["result = add(1, 2)\nassert result == 3"],
     "raise instead of assert": ["if add(1, 2) != 3:\n    raise AssertionError('sum')"],
@@ -111,6 +119,14 @@ PROVE_NOTHING = {
     "never calls": ["assert True"],
     "calls, asserts something else": ["add(1, 2)\nassert True"],
     "empty loop": ["for a, b, c in []:\n    assert add(a, b) == c"],
+    "or True": ["assert add(1, 2) or True"],
+    "not and False": ["assert not (add(1, 2) and False)"],
+    "its own value": ["x = 3\nadd(1, 2)\nassert x == 3 and sum([x, 1]) == 4"],
+    "the same on both sides": ["x = add(1, 2)\nassert x == x"],
+    "equal to itself": [
+        "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        x = add(1, 2)\n        self.assertEqual(x, x)\n        self.assertTrue(True)"
+    ],
+    "raises by itself": ["import pytest\nadd(1, 2)\nwith pytest.raises(ValueError):\n    int('x')"],
     "all skipped": [
         "import unittest\n\nclass T(unittest.TestCase):\n    @unittest.skip('no')\n    def test_b(self):\n        self.assertEqual(add(1, 2), 3)"
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from ilf.sandbox.inside.checks import CHECK, COLLECT, NO_CHECK, Checks
+from ilf.sandbox.inside.checks import CHECK, COLLECT, NO_CHECK, Checks, own_names
 from ilf.syntax import try_parse
 
 
@@ -75,12 +75,14 @@ def counting(setup: str, tests: Iterable[str]) -> tuple[str, list[str]]:
 
     The judge counts for itself; there the program could forge the count as it could all else.
     """
-    texts = [_counted(text) for text in tests]
+    texts = list(tests)
+    own = own_names(tree for text in (setup, *texts) if (tree := try_parse(text)) is not None)
+    texts = [_counted(text, own) for text in texts]
     harness = _HARNESS if any(COLLECT in text or "pytest" in text for text in (setup, *texts)) else ""
     texts[-1] += f"\nif not __ilf_checked__:\n    raise AssertionError({NO_CHECK!r})"
-    return _COUNT + harness + _counted(setup), texts
+    return _COUNT + harness + _counted(setup, own), texts
 
 
-def _counted(text: str) -> str:
+def _counted(text: str, own: frozenset[str]) -> str:
     tree = try_parse(text)
-    return text if tree is None else ast.unparse(ast.fix_missing_locations(Checks().visit(tree)))
+    return text if tree is None else ast.unparse(ast.fix_missing_locations(Checks(own).visit(tree)))

@@ -17,7 +17,7 @@ from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .checks import COLLECT, Checks, place
+from .checks import COLLECT, Checks, own_names, place
 from .program import MAX_ANSWER
 
 COMPARE, TRUTH, FAIL = "__ilf_compare__", "__ilf_truth__", "__ilf_fail__"
@@ -165,7 +165,9 @@ def question_of(text: str, body: list[ast.stmt]) -> Question | None:
 class Test:
     """One test statement: its source, how to run it, and the calls it makes if they are known beforehand."""
 
-    def __init__(self, source: Source, name: str, entries: frozenset[str], bound: set[str]) -> None:
+    def __init__(
+        self, source: Source, name: str, entries: frozenset[str], bound: set[str], own: frozenset[str]
+    ) -> None:
         self.source = source.text.partition(f"\n{COLLECT}")[0]
         question = source.question
         self.question = question if question and question.name in entries - bound else None
@@ -173,7 +175,7 @@ class Test:
             self.calls: list[Any] | None = [self.question.call]
         else:
             self.calls = known_calls(source.tree, entries)
-            self.code = compile(rewrite(source, entries), name, "exec", dont_inherit=True)
+            self.code = compile(rewrite(source, entries, own), name, "exec", dont_inherit=True)
 
     def run(self, namespace: dict[str, Any], runner: Any) -> None:
         """Run the statement; AssertionError where it does not hold."""
@@ -215,9 +217,16 @@ class Plan:
         entries = frozenset(self.remote)
         # Names that are used otherwise than by calling them.
         self.fetched = entries & setup.uncalled.union(*(test.uncalled for test in tests)) - {self.entry}
-        self.tests = [Test(source, f"test {number}", entries, bound) for number, source in enumerate(tests)]
+        own: frozenset[str] = frozenset()
+        if all(
+            test.question is None for test in tests
+        ):  # a question is a check: then the others decide nothing
+            own = own_names(source.tree for source in (setup, *tests))
+        self.tests = [
+            Test(source, f"test {number}", entries, bound, own) for number, source in enumerate(tests)
+        ]
         if self.setup_source:
-            self.setup = compile(rewrite(setup, entries), "setup", "exec", dont_inherit=True)
+            self.setup = compile(rewrite(setup, entries, own), "setup", "exec", dont_inherit=True)
         self.calls: list[Any] = []
         self.live = not entries.isdisjoint(setup.used)
         for test in self.tests:
@@ -450,7 +459,8 @@ def _walk(node: ast.AST, entries: frozenset[str], found: list[Any], conditional:
 class _Rewriter(Checks):
     """`assert a == b` becomes a call that keeps both values for the report."""
 
-    def __init__(self, source: str, entries: frozenset[str]) -> None:
+    def __init__(self, source: str, entries: frozenset[str], own: frozenset[str]) -> None:
+        super().__init__(own)
         self.source = source
         self.lines = source.count("\n") + 1
         self.entries = entries
@@ -481,7 +491,7 @@ class _Rewriter(Checks):
         return any(isinstance(n, ast.Name) and n.id in self.entries for n in ast.walk(node))
 
 
-def rewrite(source: Source, entries: frozenset[str]) -> ast.Module:
+def rewrite(source: Source, entries: frozenset[str], own: frozenset[str]) -> ast.Module:
     """The tree with its assertions rewritten."""
-    new: ast.Module = _Rewriter(source.text, entries).visit(source.tree)
+    new: ast.Module = _Rewriter(source.text, entries, own).visit(source.tree)
     return new
