@@ -256,10 +256,10 @@ class Plan:
                 self.local[name] = names[name]
                 if helpers.stateful:
                     self.helpers = helpers
-            elif name in imports and (value := _import(imports[name])) is not None:
+            elif (name in imports and (value := _import(imports[name])) is not None) or (
+                name in sys.stdlib_module_names and (value := _import((name, None))) is not None
+            ):
                 self.local[name] = value
-            elif name not in REMOTE_BUILTINS and name in sys.stdlib_module_names:
-                self.local[name] = importlib.import_module(name)
             else:
                 self.remote.add(name)
 

@@ -15,12 +15,14 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
+from io import BytesIO, StringIO
 from operator import is_
 from types import CodeType, ModuleType
 from typing import Any, no_type_check
 
 from . import codec
-from .codec import SAFE_INT, SCALARS, CannotCross, Decoder, Encoder, containers
+from .codec import SAFE_INT, SCALARS, Decoder, Encoder, containers
+from .plain import CannotCross
 from .streams import Borrowed
 
 ANSWERS = 3  # file descriptor of the file that takes the answers of calls sent along with the program
@@ -49,6 +51,8 @@ class Program:
         self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
+        self.numbers: dict[int, int] = {}
+        """id() of each → its place: one object, one handle."""
         self.borrowed: Borrowed | None = None
         sys.modules[NAME] = self.module
 
@@ -66,7 +70,9 @@ class Program:
         """A number under which the judge can use `value` later."""
         if not self.live:
             raise NeedsLive
-        self.objects.append(value)
+        number = self.numbers.setdefault(id(value), len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(value)
         kind = type(value)
         name = value.__name__ if isinstance(value, type) else kind.__name__
         what = "t" if isinstance(value, type) else "o"
@@ -74,7 +80,7 @@ class Program:
             if what == "o" and hasattr(kind, method):
                 what = letter
         bases = [base.__name__ for base in value.__mro__] if what == "t" else []
-        return {"h": [len(self.objects) - 1, str(name), what, bases]}
+        return {"h": [number, str(name), what, bases]}
 
     def target(self, path: Any) -> Any:
         """The object that a call goes to: a global name, or [handle, attribute]."""
@@ -194,17 +200,32 @@ class _Decoder(Decoder):
             return self.program.objects[body]
         if tag == "n":
             return self.program.target(body)
-        if tag == "cb":
+        if tag in ("cb", "it"):
             number = body
 
             def callback(*args: Any, **kwargs: Any) -> Any:
                 return _callback(self.program, number, args, kwargs)
 
-            return callback
+            return callback if tag == "cb" else _Items(callback)
         return super().other(tag, body)
 
 
+class _Items:
+    """An iterator of the test's: items are fetched as the program asks for them."""
+
+    def __init__(self, fetch: Any) -> None:
+        self.fetch = fetch
+
+    def __iter__(self) -> _Items:
+        return self
+
+    def __next__(self) -> Any:
+        return self.fetch()
+
+
 def _copy(box: Any) -> Any:
+    if isinstance(box, (StringIO, BytesIO)):
+        return None if box.closed else (box.getvalue(), box.tell())
     if isinstance(box, dict):
         return list(dict.items(box))
     if isinstance(box, (set, bytearray)):
@@ -215,6 +236,8 @@ def _copy(box: Any) -> Any:
 
 
 def _changed(box: Any, before: Any) -> bool:
+    if isinstance(box, (StringIO, BytesIO)):
+        return not box.closed and _copy(box) != before
     if isinstance(box, dict):
         if len(box) != len(before):
             return True

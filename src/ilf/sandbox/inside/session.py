@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import builtins
 import collections
+import io
 from collections.abc import Callable
 from typing import Any
 
 from . import codec
-from .codec import CannotCross, Decoder, Encoder, containers
+from .codec import Decoder, Encoder, containers
 from .handles import KINDS, Handle, Name, Opaque
+from .plain import CannotCross
 from .plan import Trusted
 from .streams import Lent
 
@@ -45,6 +47,7 @@ class Session:
         self.callbacks: list[Any] = []
         self.classes: dict[str, type[BaseException]] = {}
         self.lent = Lent()
+        self.handles: dict[int, Handle] = {}
 
     def ended(self) -> bool:
         """Whether the program's process has ended."""
@@ -212,6 +215,11 @@ def _refill(box: Any, value: Any) -> None:
     """Give the judge's own container the contents that the program left in its copy."""
     if isinstance(box, list):
         box[:] = value
+    elif isinstance(box, io.StringIO | io.BytesIO):
+        box.seek(0)
+        box.truncate()
+        box.write(value.getvalue())
+        box.seek(value.tell())
     elif isinstance(box, (dict, set)):
         box.clear()
         box.update(value)
@@ -243,7 +251,8 @@ class _Encoder(Encoder):
         if kind.__name__ == "builtin_function_or_method" and getattr(builtins, name, None) is value:
             return {"n": name}
         if hasattr(kind, "__next__") and not callable(value):
-            return self.encode(list(value))
+            self.session.callbacks.append(value.__next__)
+            return {"it": len(self.session.callbacks) - 1}
         if callable(value):
             self.session.callbacks.append(value)
             return {"cb": len(self.session.callbacks) - 1}
@@ -263,7 +272,10 @@ class _Decoder(Decoder):
             if what == "t" and type(bases) is list and "BaseException" in bases:
                 return self.exception_class(name, bases)
             kind = KINDS.get(what, Handle) if type(what) is str else Handle
-            return kind(self.session, number, name[:100])
+            known = self.session.handles
+            if number not in known:
+                known[number] = kind(self.session, number, name[:100])
+            return known[number]
         return super().other(tag, body)
 
     def exception_class(self, name: str, bases: list[Any]) -> type[BaseException]:
