@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import collections
-import io
 from collections.abc import Callable
 from typing import Any
 
 from . import codec
+from .boxes import refill
 from .codec import Decoder, Encoder, containers
 from .handles import KINDS, Handle, Name, Opaque
 from .plain import CannotCross
@@ -159,7 +158,7 @@ class Session:
             if "m" in reply and boxes is not None:
                 for number, content in reply["m"]:
                     mine = dict(enumerate(boxes))
-                    _refill(mine[number], decoder.decode(content))
+                    refill(mine[number], decoder.decode(content))
             if "x" in reply:
                 self.error = reply["x"]
                 raise self.exception(reply["x"])
@@ -209,27 +208,6 @@ class Session:
         if kind is None or not issubclass(kind, base):
             kind = self.classes[name] = type(name, (base,), {"__module__": "program"})
         return kind
-
-
-def _refill(box: Any, value: Any) -> None:
-    """Give the judge's own container the contents that the program left in its copy."""
-    if isinstance(box, list):
-        box[:] = value
-    elif isinstance(box, io.StringIO | io.BytesIO):
-        box.seek(0)
-        box.truncate()
-        box.write(value.getvalue())
-        box.seek(value.tell())
-    elif isinstance(box, (dict, set)):
-        box.clear()
-        box.update(value)
-    elif isinstance(box, bytearray):
-        box[:] = bytes(value)
-    elif isinstance(box, collections.deque):
-        box.clear()
-        box.extend(value)
-    else:
-        box[...] = value
 
 
 class _Encoder(Encoder):
