@@ -1,5 +1,7 @@
 """Values of the standard library, iterators, files in memory and a program's own constants, between test and program."""
 
+import time
+
 import pytest
 
 from ilf.records import Task
@@ -34,11 +36,16 @@ def tuple_of(): return collections.namedtuple("T", "startswith")(lambda prefix: 
 
 
 @pytest.fixture(scope="module")
-def verdict():
-    with Verifier(limits=Limits(cpu_seconds=1), workers=1) as verifier:
-        yield lambda *tests: verifier.verify_one(
-            Task(task_id=repr(tests), description="d", entry_point="f", tests=tests, setup=VALUES), PROGRAM
-        )
+def verifier():
+    with Verifier(limits=Limits(cpu_seconds=1, wall_seconds=2), workers=1) as verifier:
+        yield verifier
+
+
+@pytest.fixture
+def verdict(verifier):
+    return lambda *tests: verifier.verify_one(
+        Task(task_id=repr(tests), description="d", entry_point="f", tests=tests, setup=VALUES), PROGRAM
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,64 @@ def test_files_in_memory_are_changed_for_the_test(verdict):
     assert result.passed, result.detail
 
 
+def test_a_test_sleeps_no_longer_than_a_program_may_run(verdict):
+    tests = ("import time\ntime.sleep(take([0.01], 1)[0])\nassert take([1], 1) == [1]",)
+    assert verdict(*tests).passed
+    started = time.monotonic()
+    late = verdict(*tests, "import time\ntime.sleep(take([1000], 1)[0])\nassert take([1], 1) == [1]")
+    assert late.status == "timeout" and time.monotonic() - started < 30
+
+
 @pytest.mark.parametrize("name", ["space", "tuple_of"])
 def test_no_function_of_the_program_answers_for_a_method_of_plain_data(verdict, name):
     result = verdict(f"text = 'x'\nassert {name}().startswith(text)")
     assert result.status == "failed" and "cross" in result.error
+
+
+FILES = """import os, sqlite3
+def save(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+def load(path):
+    with open(path) as file:
+        return file.read()
+def table(path):
+    db = sqlite3.connect(path)
+    db.execute("create table names (name text)")
+    db.execute("insert into names values ('Ida')")
+    db.commit()
+    db.close()
+def link(path): os.symlink("/ilf", path)
+def remove(path): os.unlink(path)
+"""
+SHARED = {
+    "written": "path = os.path.join(tempfile.mkdtemp(), 'a')\nsave(path, 'hi')\nassert open(path).read() == 'hi'",
+    "read": "path = os.path.join(tempfile.mkdtemp(), 'a')\nwith open(path, 'w') as file:\n    file.write('hi')\nassert load(path) == 'hi'",
+    "tmp_path": "def test(tmp_path):\n    (tmp_path / 'a').write_text('1')\n    assert load(tmp_path / 'a') == '1'\n    remove(tmp_path / 'a')\n    assert not (tmp_path / 'a').exists()",
+    "database": "path = os.path.join(tempfile.mkdtemp(), 'a.db')\ntable(path)\nassert sqlite3.connect(path).execute('select * from names').fetchall() == [('Ida',)]",
+}
+
+
+@pytest.mark.parametrize("test", SHARED.values(), ids=SHARED)
+def test_files_in_a_folder_that_test_and_program_share(verifier, test):
+    def judge(code):
+        setup = "import os, sqlite3, tempfile"
+        task = Task(task_id=test, description="d", entry_point="save", tests=(test,), setup=setup)
+        return verifier.verify_one(task, code)
+
+    right = judge(FILES)
+    assert right.passed, right.detail
+    wrong = FILES.replace("write(text)", "write('no')").replace("file.read()", "'no'").replace("Ida", "Eve")
+    assert judge(wrong).status == "failed"
+
+
+def test_links_and_numbers_of_the_program_lead_nowhere(verifier):
+    setup = "import os, tempfile"
+    test = "path = os.path.join(tempfile.mkdtemp(), 'a')\nlink(path)\nassert os.path.exists(path)"
+    task = Task(task_id="link", description="d", entry_point="link", tests=(test,), setup=setup)
+    assert verifier.verify_one(task, FILES).status == "failed"
+    number = Task(
+        task_id="n", description="d", entry_point="f", tests=("assert open(f()).read() == ''",), setup=setup
+    )
+    found = verifier.verify_one(number, "def f(): return 0\n")
+    assert found.status == "failed" and "paths only" in found.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,11 +85,15 @@ class Timer:
 
     held = False
     late = False
+    sleep = time.sleep
+    awake = 0.0
+    """Seconds that the tests may still sleep, all together."""
 
     @staticmethod
-    def start(seconds: float) -> None:
-        """Begin."""
+    def start(seconds: float, wall: float) -> None:
+        """Begin: so many seconds of processor time, and of sleeping by the clock."""
         Timer.held = Timer.late = False
+        Timer.awake = wall
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds + GRACE)  # ends the judge: nothing handles it
 
@@ -99,6 +104,14 @@ class Timer:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         Timer.late = False
+
+    @staticmethod
+    def doze(seconds: float) -> None:
+        """Stands in for `time.sleep`: how long a test sleeps may be the program's choice."""
+        Timer.awake -= max(0.0, seconds)
+        Timer.sleep(seconds if Timer.awake >= 0 else max(0.0, Timer.awake + seconds))
+        if Timer.awake < 0:
+            raise Late
 
     @staticmethod
     def ring(number: int, frame: Any) -> None:

@@ -15,14 +15,17 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from . import codec
 from .channel import Server, ServerLost, Timer, exactly
 from .compiler import Compiler
+from .files import Files
 from .handles import Opaque
 from .plan import Plan
 from .session import ProgramGone, Session
+from .upkeep import empty
 from .verdict import Report, run_tests, simple_report
 
 REQUEST_AHEAD = 60_000  # longer requests wait: both sides writing at once could block each other
@@ -66,8 +69,12 @@ class Job:
 class Judge:
     """Takes jobs from the pool, keeps the fork servers busy, and answers with verdicts."""
 
-    def __init__(self, descriptor: int, seconds: float, compiler: Compiler) -> None:
+    def __init__(
+        self, descriptor: int, seconds: float, wall: float, isolated: bool, compiler: Compiler
+    ) -> None:
         self.seconds = seconds
+        self.wall = wall
+        self.isolated = isolated
         self.compiler = compiler
         self.pool = socket.socket(fileno=descriptor)
         self.servers: dict[str, Server] = {}
@@ -120,7 +127,7 @@ class Judge:
         """Learn a task."""
         try:
             plan: Any = Plan(message["task"])
-            plan.seconds = self.seconds
+            plan.seconds, plan.wall = self.seconds, self.wall
         except Exception as error:
             plan = f"{type(error).__name__}: {error}"
         self.plans[message["key"]] = plan
@@ -202,6 +209,9 @@ class Judge:
             return heard(server.exchange(b"C" + message))
 
         session = Session(exchange, [], job.plan.trusted)
+        if job.plan.files and self.isolated:
+            empty("/tmp")
+            session.files = Files()
 
         def finish() -> Report:
             if not report:
@@ -248,10 +258,12 @@ def main() -> None:
     sys.path += [path for path in settings["path"] if path not in sys.path]
     compiler = Compiler()
     signal.signal(signal.SIGPROF, Timer.ring)
+    time.sleep = Timer.doze  # type: ignore[assignment]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
     # A task's plan is made from a thousand tracked objects, none of them in a cycle: looking through them for
     # cycles took as long as making it.
     gc.set_threshold(20_000, 50, 50)
-    Judge(settings["judge"], settings["cpu_seconds"], compiler).serve()
+    limits = settings["cpu_seconds"], settings["wall_seconds"]
+    Judge(settings["judge"], *limits, settings["isolated"], compiler).serve()

@@ -6,6 +6,19 @@ import operator
 from typing import Any
 
 
+class Items:
+    """An iterator of the test's: items are fetched as the program asks for them."""
+
+    def __init__(self, fetch: Any) -> None:
+        self.fetch = fetch
+
+    def __iter__(self) -> Items:
+        return self
+
+    def __next__(self) -> Any:
+        return self.fetch()
+
+
 def _plain(value: Any) -> tuple[Any, ...]:
     """What an object of a class made from list, dict … holds, without what the class adds; else ()."""
     bases: tuple[Any, ...] = (str, int, float, tuple, list, set, frozenset, bytes)

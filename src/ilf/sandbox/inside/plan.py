@@ -16,6 +16,7 @@ import sys
 from typing import Any, NamedTuple
 
 from .checks import COLLECT, Checks, own_names, place
+from .files import open_path
 from .helpers import Helpers
 from .program import MAX_ANSWER
 from .source import OPERATORS, Source, import_names, known_calls, sources
@@ -53,7 +54,7 @@ class Plan:
     """A task's setup and tests, ready to run against any program."""
 
     def __init__(self, task: dict[str, Any]) -> None:
-        self.seconds = 0.0  # processor time for the tests' own code
+        self.seconds = self.wall = 0.0  # of processor time, and of sleep, for the tests' own code
         self.entry: str = task["entry_point"]
         self.setup_source: str = task.get("setup", "")
         prefix, reference = task.get("prefix", ""), task.get("reference") or ""
@@ -65,6 +66,12 @@ class Plan:
         bound = setup.bound.union(*(test.bound for test in tests))
         self.local: dict[str, Any] = {}
         self.remote: set[str] = {self.entry} & used
+        texts = (self.setup_source, *task["tests"])
+        self.files = any(word in text for text in texts for word in ("tempfile", "tmp_path", "tmpdir"))
+        """Whether the tests share a folder with the program."""
+        if self.files:
+            self.local["open"] = open_path
+            used = used - {"open"}
         missing = used - bound - self.remote - BUILTINS
         if COLLECT in used or any("pytest" in text for text in (self.setup_source, *task["tests"])):
             from .harness import collect
@@ -92,7 +99,7 @@ class Plan:
         if self.setup_source:
             self.setup = compile(rewrite(setup, entries, own), "setup", "exec", dont_inherit=True)
         self.calls: list[Any] = []
-        self.live = not entries.isdisjoint(setup.used)
+        self.live = self.files or not entries.isdisjoint(setup.used)
         for test in self.tests:
             if test.calls is None or self.live:
                 self.live = True

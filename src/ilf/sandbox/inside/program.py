@@ -22,7 +22,8 @@ from .boxes import changed, copy
 from .codec import SAFE_INT, SCALARS, Decoder, Encoder, containers
 from .exceptions import FILE as FILE
 from .exceptions import describe, short
-from .operations import OPERATIONS
+from .files import Files
+from .operations import OPERATIONS, Items
 from .plain import CannotCross
 from .rehearsal import REHEARSAL
 from .streams import Borrowed
@@ -47,6 +48,7 @@ class Program:
         self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
+        self.files: Files | None = None
         self.numbers: dict[int, int] = {}
         """id() of each → its place: one object, one handle."""
         self.borrowed: Borrowed | None = None
@@ -202,21 +204,8 @@ class _Decoder(Decoder):
             def callback(*args: Any, **kwargs: Any) -> Any:
                 return _callback(self.program, number, args, kwargs)
 
-            return callback if tag == "cb" else _Items(callback)
+            return callback if tag == "cb" else Items(callback)
         return super().other(tag, body)
-
-
-class _Items:
-    """An iterator of the test's: items are fetched as the program asks for them."""
-
-    def __init__(self, fetch: Any) -> None:
-        self.fetch = fetch
-
-    def __iter__(self) -> _Items:
-        return self
-
-    def __next__(self) -> Any:
-        return self.fetch()
 
 
 def _callback(program: Program, number: int, args: Any, kwargs: Any) -> Any:
@@ -239,13 +228,24 @@ def _serve_until_result(program: Program) -> Any:
 
 
 def _say(program: Program, line: bytes) -> None:
-    send(LIVE, line if program.borrowed is None else program.borrowed.answer(line), True)
+    """A message to the judge, with what was printed and which files were changed until then."""
+    if program.borrowed is not None:
+        line = program.borrowed.answer(line)
+    if program.files is not None:
+        try:
+            line = b'{"files":' + codec.dumps(program.files.changes()) + b"," + line[1:]
+        except (CannotCross, OSError) as error:
+            line = codec.dumps({"c": short(error)})
+    send(LIVE, line, True)
 
 
 def _reply(program: Program, message: dict[str, Any]) -> None:
     """Answer one message, with the streams that the tests lend for it."""
+    if "files" in message:
+        program.files = program.files or Files()
+        program.files.take(message["files"])
     if "streams" not in message:
-        send(LIVE, live_answer(program, message), True)
+        _say(program, live_answer(program, message))
         return
     before = program.borrowed
     program.borrowed = borrowed = Borrowed(message["streams"], _Decoder(program).decode)

@@ -9,6 +9,7 @@ from typing import Any
 from . import codec
 from .boxes import refill
 from .codec import Decoder, Encoder, containers
+from .files import Files
 from .handles import KINDS, Handle, Name, Opaque
 from .plain import CannotCross
 from .plan import Trusted
@@ -46,6 +47,7 @@ class Session:
         self.callbacks: list[Any] = []
         self.classes: dict[str, type[BaseException]] = {}
         self.lent = Lent()
+        self.files: Files | None = None
         self.handles: dict[int, Handle] = {}
 
     def ended(self) -> bool:
@@ -66,9 +68,12 @@ class Session:
             message = {**head, "args": encoder.items(args), "kw": words}
             if changed is not None:
                 message["streams"] = changed
+            if files is not None:
+                message["files"] = files
             return codec.dumps(message)
 
         changed = self.lent.changed(encoder.encode)
+        files = None if self.files is None else self.files.changes()
 
         try:
             return build()
@@ -103,6 +108,11 @@ class Session:
                 raise Opaque("the program sent something that is no answer")
             if "printed" in reply:
                 self.lent.take(reply["printed"])
+            if "files" in reply and self.files is not None:
+                try:
+                    self.files.take(reply["files"])
+                except (CannotCross, OSError, ValueError) as error:
+                    raise Opaque(f"the program's files cannot cross: {error}") from None
             if "live" in reply and self.exchange is None:
                 self.needs_live = self.gone = True
                 raise ProgramGone

@@ -136,7 +136,9 @@ def run_tests(plan: Plan, session: Session, loaded: bytes, finish: Any) -> dict[
     if problem is None and not session.gone:
         try:
             try:
-                Timer.start(plan.seconds)  # the tests' own code has as much processor time as the program
+                Timer.start(
+                    plan.seconds, plan.wall
+                )  # the tests' own code has as much processor time as the program
                 out = _run(plan, session, namespace, runner, results)
             finally:
                 Timer.stop()
