@@ -28,8 +28,6 @@ KNOWN_WITHIN = {
 LONG = {
     "cli.py",
     "annotate/queue.py", "annotate/store.py",
-    "sandbox/inside/codec.py", "sandbox/inside/judge.py", "sandbox/inside/plan.py",
-    "sandbox/inside/program.py", "sandbox/inside/remote.py", "sandbox/inside/server.py",
 }  # fmt: skip
 
 

@@ -9,39 +9,56 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from ilf.sandbox.inside.checks import CHECK, NO_CHECK, Checks
-from ilf.syntax import try_parse, used_names
+from ilf.sandbox.inside.checks import CHECK, COLLECT, NO_CHECK, Checks, own_names
+from ilf.syntax import try_parse
 
 
 def collected(tests: Iterable[str]) -> list[str]:
-    """The tests, each with calls of the test functions and cases that it defines and no test calls.
+    """The tests, each with a call that runs what it defines for a test runner.
 
-    Functions called `test…` without parameters, and subclasses of `unittest.TestCase` with their `setUp` and
-    `setUpClass`. Functions with parameters (fixtures, `parametrize`) are left alone: nothing fills them in,
-    so that their assertions are not carried out, and a verdict says so.
+    That is functions called `test…` which nothing in the tests uses, classes called `Test…`, and subclasses
+    of `unittest.TestCase`. `unittest.main()` and `pytest.main()` are taken out, and what else stands under
+    `if __name__ == "__main__":` is carried out.
     """
     texts = list(tests)
-    if not any("def test" in text or "TestCase" in text for text in texts):
+    if not any("def test" in text or "TestCase" in text or "__main__" in text for text in texts):
         return texts
     trees = [try_parse(text) for text in texts]
-    called = {
-        node.func.id
-        for tree in trees
-        if tree is not None
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    runs_cases = any("unittest.main(" in text or "TextTestRunner" in text for text in texts)
+    used = set()
+    for tree in trees:
+        if tree is not None:
+            tree.body = [statement for node in tree.body for statement in _without_main(node)]
+            used |= {
+                node.id
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            }
     found = []
     for text, tree in zip(texts, trees, strict=True):
-        calls = []
-        for node in [] if tree is None else tree.body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
-                calls += [f"{node.name}()"] if _without_parameters(node) and node.name not in called else []
-            elif isinstance(node, ast.ClassDef) and _is_case(node) and not runs_cases:
-                calls.append(_run_case(node.name))
-        found.append("\n".join([text.rstrip(), *calls]) if calls else text)
+        names = [] if tree is None else [name for node in tree.body for name in _test_names(node, used)]
+        if tree is not None and "main" in text:
+            text = ast.unparse(tree)
+        call = f"{COLLECT}(globals(), {list(dict.fromkeys(names))})"
+        found.append(f"{text.rstrip()}\n{call}" if names else text)
     return found
+
+
+def _without_main(node: ast.stmt) -> list[ast.stmt]:
+    """The statements that take a top-level one's place."""
+    match node:
+        case ast.If(test=ast.Compare(left=ast.Name("__name__")), body=body):
+            return [statement for inner in body for statement in _without_main(inner)]
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name("unittest" | "pytest"), "main"))):
+            return []
+        case ast.Expr(ast.Call(args=[ast.Call(ast.Attribute(ast.Name("unittest" | "pytest"), "main"))])):
+            return []  # sys.exit(pytest.main())
+    return [node]
+
+
+def _test_names(node: ast.stmt, used: set[str]) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name] if node.name.startswith("test") and node.name not in used else []
+    return [node.name] if isinstance(node, ast.ClassDef) else []
 
 
 _COUNT = f"""
@@ -50,6 +67,7 @@ def {CHECK}(value=None):
     __ilf_checked__.append(1)
     return value
 """
+_HARNESS = f"from inside.harness import collect as {COLLECT}\n"
 
 
 def counting(setup: str, tests: Iterable[str]) -> tuple[str, list[str]]:
@@ -57,31 +75,14 @@ def counting(setup: str, tests: Iterable[str]) -> tuple[str, list[str]]:
 
     The judge counts for itself; there the program could forge the count as it could all else.
     """
-    texts = [_counted(text) for text in tests]
+    texts = list(tests)
+    own = own_names(tree for text in (setup, *texts) if (tree := try_parse(text)) is not None)
+    texts = [_counted(text, own) for text in texts]
+    harness = _HARNESS if any(COLLECT in text or "pytest" in text for text in (setup, *texts)) else ""
     texts[-1] += f"\nif not __ilf_checked__:\n    raise AssertionError({NO_CHECK!r})"
-    return _COUNT + _counted(setup), texts
+    return _COUNT + harness + _counted(setup, own), texts
 
 
-def _counted(text: str) -> str:
+def _counted(text: str, own: frozenset[str]) -> str:
     tree = try_parse(text)
-    return text if tree is None else ast.unparse(ast.fix_missing_locations(Checks().visit(tree)))
-
-
-def _without_parameters(node: ast.FunctionDef) -> bool:
-    arguments = node.args
-    needed = len(arguments.posonlyargs + arguments.args) - len(arguments.defaults)
-    return needed == 0 and all(default is not None for default in arguments.kw_defaults)
-
-
-def _is_case(node: ast.ClassDef) -> bool:
-    return any("TestCase" in used_names(base) or "TestCase" in ast.unparse(base) for base in node.bases)
-
-
-def _run_case(name: str) -> str:
-    """Every test of a case; `debug` runs one with its set-up and lets its exception out."""
-    return (
-        f"import unittest as __ilf_unittest__\n{name}.setUpClass()\n"
-        f"for __ilf_name__ in __ilf_unittest__.TestLoader().getTestCaseNames({name}):\n"
-        f"    {name}(__ilf_name__).debug()\n"
-        f"{name}.tearDownClass()"
-    )
+    return text if tree is None else ast.unparse(ast.fix_missing_locations(Checks(own).visit(tree)))

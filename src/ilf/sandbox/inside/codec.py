@@ -13,12 +13,17 @@ from __future__ import annotations
 import builtins
 import collections
 import importlib
+import io
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
-if TYPE_CHECKING:
-    import datetime
+from . import arrays, late
+from .late import LATE
+from .plain import CannotCross
+from .plain import text as _text
+from .plain import two as _two
 
 SCALARS = frozenset({type(None), bool, int, float, str})
 SAFE_INT = 10**4000  # longer ints go as hexadecimal: int() of long decimal text is quadratic and refused
@@ -33,13 +38,6 @@ for _extra in (
 ):  # fmt: skip
     TYPES[_extra.__name__] = _extra
 TYPE_NAMES = {value: name for name, value in TYPES.items()}
-LATE = {
-    "decimal": ("Decimal",),
-    "fractions": ("Fraction",),
-    "datetime": ("date", "datetime", "time", "timedelta"),
-}
-"""Learned when a value of one is met: few programs need these modules, and a fork copies what there is."""
-MAX_NDIM = 32
 
 # The encoder's and the decoder's C parts alone: `encode` and `decode` make new objects for every call.
 _json: Any = json.JSONEncoder(separators=(",", ":"), check_circular=False)
@@ -48,10 +46,6 @@ _write: Any = _made.c_make_encoder and _made.c_make_encoder(
     None, _json.default, _made.encode_basestring_ascii, None, ":", ",", False, False, True
 )
 _scan: Any = vars(json.JSONDecoder())["scan_once"]
-
-
-class CannotCross(Exception):
-    """A value that is not plain data."""
 
 
 def dumps(value: Any) -> bytes:
@@ -130,6 +124,13 @@ class Encoder:
             flat.append(encode(item))
         return flat
 
+    def namespace(self, value: Any) -> Any:
+        """A `SimpleNamespace` of plain values."""
+        try:
+            return {"ns": Encoder().pairs(vars(value))}
+        except CannotCross:
+            return self.other(value)
+
     def unusual(self, value: Any, kind: type) -> Any:
         """Subclasses cross as the plain value they hold, numpy by dtype, the rest as `other` says."""
         if kind.__module__ in LATE and kind.__name__ in LATE[kind.__module__]:
@@ -138,22 +139,8 @@ class Encoder:
             if function is not None:
                 return function(self, value)
         numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            if kind is numpy.ndarray:
-                import base64
-
-                if value.dtype.hasobject:
-                    return {"npo": [list(value.shape), self.items(value.ravel().tolist())]}
-                data = numpy.ascontiguousarray(value)
-                text = base64.b64encode(data.tobytes()).decode("ascii")
-                return {"np": [data.dtype.str, list(value.shape), text]}
-            if issubclass(kind, numpy.generic):
-                import base64
-
-                if value.dtype.hasobject or value.dtype.names:
-                    return self.other(value)
-                text = base64.b64encode(value.tobytes()).decode("ascii")
-                return {"nps": [value.dtype.str, text]}
+        if numpy is not None and (kind is numpy.ndarray or issubclass(kind, numpy.generic)):
+            return arrays.encode(self, value, numpy)
         if issubclass(kind, type) or kind is type:
             if value.__module__ in LATE:
                 learn(value.__module__)
@@ -178,11 +165,6 @@ class Encoder:
         return self.other(value)
 
 
-def _datetime(value: datetime.datetime) -> list[Any]:
-    offset = value.utcoffset()
-    return [value.replace(tzinfo=None).isoformat(), None if offset is None else offset.total_seconds()]
-
-
 def _default(encoder: Encoder, value: Any) -> Any:
     factory = value.default_factory
     name = None if factory is None else TYPE_NAMES.get(factory)
@@ -197,6 +179,8 @@ ENCODERS: dict[type, Any] = {
     frozenset: lambda e, v: {"f": e.items(frozenset.__iter__(v))},
     bytes: lambda e, v: {"b": bytes.hex(v)},
     bytearray: lambda e, v: {"ba": bytearray.hex(v)},
+    io.StringIO: lambda e, v: {"sio": [v.getvalue(), v.tell()]},
+    io.BytesIO: lambda e, v: {"sio": [{"b": v.getvalue().hex()}, v.tell()]},
     memoryview: lambda e, v: {"b": v.hex()},
     complex: lambda e, v: {"c": [v.real, v.imag]},
     range: lambda e, v: {"r": [e.encode(v.start), e.encode(v.stop), e.encode(v.step)]},
@@ -207,17 +191,10 @@ ENCODERS: dict[type, Any] = {
     collections.OrderedDict: lambda e, v: {"od": e.pairs(v)},
     collections.defaultdict: _default,
     collections.deque: lambda e, v: {"q": [v.maxlen, e.items(v)]},
+    MappingProxyType: lambda e, v: {"mp": e.pairs(dict(v))},
     type({}.keys()): lambda e, v: {"dk": e.items(v)},
     type({}.values()): lambda e, v: {"dv": e.items(v)},
     type({}.items()): lambda e, v: {"di": e.items(v)},
-}
-LATE_ENCODERS: dict[str, Any] = {
-    "Decimal": lambda e, v: {"D": str(v)},
-    "Fraction": lambda e, v: {"F": [e.encode(v.numerator), e.encode(v.denominator)]},
-    "date": lambda e, v: {"date": v.isoformat()},
-    "datetime": lambda e, v: {"dt": _datetime(v)},
-    "time": lambda e, v: {"time": v.replace(tzinfo=None).isoformat()},
-    "timedelta": lambda e, v: {"td": [v.days, v.seconds, v.microseconds]},
 }
 
 
@@ -228,11 +205,11 @@ def learn(name: str) -> Any:
         value = getattr(module, kind)
         TYPES[kind] = value
         TYPE_NAMES[value] = kind
-        ENCODERS[value] = LATE_ENCODERS[kind]
+        ENCODERS[value] = late.LATE_ENCODERS[kind]
     return module
 
 
-MUTABLE = (list, dict, set, bytearray, collections.deque)
+MUTABLE = (list, dict, set, bytearray, collections.deque, io.StringIO, io.BytesIO)
 
 
 class Decoder:
@@ -291,18 +268,6 @@ class Decoder:
         return values
 
 
-def _text(body: Any) -> str:
-    if type(body) is not str:
-        raise CannotCross("text was expected")
-    return body
-
-
-def _two(body: Any) -> list[Any]:
-    if type(body) is not list or len(body) != 2:
-        raise CannotCross("a pair was expected")
-    return body
-
-
 def _ref(decoder: Decoder, body: Any) -> Any:
     objects = decoder.objects
     if objects is None or type(body) is not int or not 0 <= body < len(objects):
@@ -317,6 +282,7 @@ def _reals(body: Any) -> list[float]:
     return pair
 
 
+METHODS = frozenset(name for kind in (str, bytes, int, float, list, tuple, dict, set) for name in vars(kind))
 _named: dict[tuple[str, ...], Any] = {}
 
 
@@ -325,6 +291,8 @@ def _namedtuple(decoder: Decoder, body: Any) -> Any:
         raise CannotCross("a named tuple was expected")
     key = (_text(body[0]), *map(_text, body[1]))
     values = decoder.items(body[2])
+    if any(callable(value) and name in METHODS for name, value in zip(body[1], values, strict=False)):
+        raise CannotCross("a named tuple with a function in the place of a method")
     kind = _named.get(key)
     if kind is None:
         import keyword
@@ -350,70 +318,28 @@ def _deque(decoder: Decoder, body: Any) -> Any:
     return collections.deque(decoder.items(values), maxlen)
 
 
-def _fromiso_datetime(body: Any) -> datetime.datetime:
-    import datetime
-
-    text, offset = _two(body)
-    value = datetime.datetime.fromisoformat(_text(text))
-    if offset is None:
-        return value
-    if type(offset) is not float:
-        raise CannotCross("an offset in seconds was expected")
-    return value.replace(tzinfo=datetime.timezone(datetime.timedelta(seconds=offset)))
-
-
-def _numpy() -> Any:
-    try:
-        import numpy
-    except ImportError:
-        raise CannotCross("numpy is not installed where the tests run") from None
-    return numpy
-
-
-def _dtype(numpy: Any, text: Any) -> Any:
-    # Only plain kinds: bool, int, uint, float, complex, text, bytes, dates.
-    dtype = numpy.dtype(_text(text))
-    if dtype.kind not in "biufcUSmM":
-        raise CannotCross("an array of an unusual type")
-    return dtype
-
-
-def _array(body: Any) -> Any:
-    if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > MAX_NDIM:
-        raise CannotCross("an array was expected")
-    import base64
-
-    numpy = _numpy()
-    if any(type(size) is not int or size < 0 for size in body[1]):
-        raise CannotCross("an array's shape was expected")
-    flat = numpy.frombuffer(base64.b64decode(_text(body[2])), dtype=_dtype(numpy, body[0]))
-    return flat.reshape(body[1]).copy()
-
-
-def _object_array(decoder: Decoder, body: Any) -> Any:
-    shape, values = _two(body)
-    numpy = _numpy()
-    values = decoder.items(values)
-    array = numpy.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        array[index] = value
-    return array.reshape(decoder.items(shape))
-
-
-def _numpy_scalar(body: Any) -> Any:
-    import base64
-
-    text, data = _two(body)
-    numpy = _numpy()
-    [value] = numpy.frombuffer(base64.b64decode(_text(data)), dtype=_dtype(numpy, text))
-    return value
-
-
 def _type(name: str) -> Any:
     for module, kinds in LATE.items():
         if name in kinds:
             learn(module)
     return TYPES[name]
+
+
+def _namespace(decoder: Decoder, body: Any) -> Any:
+    # Of plain values only: a handle among them would answer for a method of text or sets (`startswith`).
+    values = dict(Decoder().pairs(body))
+    if not all(type(name) is str and name.isidentifier() and not name.startswith("__") for name in values):
+        raise CannotCross("a namespace with odd names")
+    return SimpleNamespace(**values)
+
+
+def _file(decoder: Decoder, body: Any) -> Any:
+    content, position = decoder.items(body)
+    if type(content) not in (str, bytes) or type(position) is not int or position < 0:
+        raise CannotCross("a file in memory was expected")
+    file: Any = io.StringIO(content, newline="") if type(content) is str else io.BytesIO(content)
+    file.seek(min(position, len(content)))  # never further: writing there would fill what lies between
+    return file
 
 
 DECODERS: dict[str, Any] = {
@@ -435,16 +361,23 @@ DECODERS: dict[str, Any] = {
     "D": lambda d, b: learn("decimal").Decimal(_text(b)),
     "F": lambda d, b: learn("fractions").Fraction(*d.ints(b, 2)),
     "date": lambda d, b: learn("datetime").date.fromisoformat(_text(b)),
-    "dt": lambda d, b: _fromiso_datetime(b),
+    "dt": lambda d, b: late.fromiso_datetime(b),
     "time": lambda d, b: learn("datetime").time.fromisoformat(_text(b)),
     "td": lambda d, b: learn("datetime").timedelta(*d.ints(b, 3)),
     "nt": _namedtuple,
     "dk": lambda d, b: dict.fromkeys(d.items(b)).keys(),
     "dv": lambda d, b: dict(enumerate(d.items(b))).values(),
     "di": lambda d, b: dict(d.items(b)).items(),
-    "np": lambda d, b: _array(b),
-    "npo": _object_array,
-    "nps": lambda d, b: _numpy_scalar(b),
+    "np": lambda d, b: arrays.array(b),
+    "npo": arrays.object_array,
+    "nps": lambda d, b: arrays.scalar(b),
+    "uuid": lambda d, b: learn("uuid").UUID(hex=_text(b)),
+    "late": lambda d, b: late.by_name(b),
+    "arr": late.array,
+    "cm": late.chain,
+    "mp": lambda d, b: MappingProxyType(dict(d.pairs(b))),
+    "ns": _namespace,
+    "sio": _file,
     "type": lambda d, b: _type(_text(b)),
 }
 

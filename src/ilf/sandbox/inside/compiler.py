@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 
+from .channel import exactly
 from .program import FILE
 
 SECONDS = 0.5
@@ -49,7 +50,7 @@ class Compiler:
         try:
             data = source.encode()
             self.socket.sendall(len(data).to_bytes(4, "little") + data)
-            return _exactly(self.socket, int.from_bytes(_exactly(self.socket, 4), "little")) or None
+            return exactly(self.socket, int.from_bytes(exactly(self.socket, 4), "little")) or None
         except UnicodeEncodeError:
             return None
 
@@ -72,7 +73,7 @@ def _serve(theirs: socket.socket) -> None:
     gc.freeze()
     while True:
         try:
-            data = _exactly(theirs, int.from_bytes(_exactly(theirs, 4), "little"))
+            data = exactly(theirs, int.from_bytes(exactly(theirs, 4), "little"))
         except OSError:
             os._exit(0)  # the judge is gone
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -84,14 +85,3 @@ def _serve(theirs: socket.socket) -> None:
         if len(code) > LONGEST_CODE:
             code = b""
         theirs.sendall(len(code).to_bytes(4, "little") + code)
-
-
-def _exactly(source: socket.socket, size: int) -> bytes:
-    parts = []
-    while size:
-        data = source.recv(size)
-        if not data:
-            raise ConnectionError("the other end is gone")
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)

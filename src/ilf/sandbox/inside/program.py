@@ -13,27 +13,27 @@ import gc
 import marshal
 import os
 import sys
-from collections import deque
 from collections.abc import Callable
-from operator import is_
 from types import CodeType, ModuleType
-from typing import Any, no_type_check
+from typing import Any
 
 from . import codec
-from .codec import SAFE_INT, SCALARS, CannotCross, Decoder, Encoder, containers
+from .boxes import changed, copy
+from .codec import SAFE_INT, SCALARS, Decoder, Encoder, containers
+from .exceptions import FILE as FILE
+from .exceptions import describe, short
+from .files import Files
+from .operations import OPERATIONS, Items
+from .plain import CannotCross
+from .rehearsal import REHEARSAL
+from .streams import Borrowed
+from .wire import ANSWERS as ANSWERS
+from .wire import LIVE as LIVE
+from .wire import receive, send
 
-ANSWERS = 3  # file descriptor of the file that takes the answers of calls sent along with the program
-LIVE = 4  # file descriptor of the socket on which further calls come, where there are any
 NAME = "solution"  # the module the program runs as
-FILE = "program.py"
 MAX_ANSWER = 8 << 20
 LOADED = b'{"v":null}'
-
-EXCEPTIONS = frozenset(
-    name
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, BaseException)
-)
 
 
 class NeedsLive(Exception):
@@ -48,6 +48,10 @@ class Program:
         self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
+        self.files: Files | None = None
+        self.numbers: dict[int, int] = {}
+        """id() of each → its place: one object, one handle."""
+        self.borrowed: Borrowed | None = None
         sys.modules[NAME] = self.module
 
     def load(self, source: str | CodeType) -> bytes | None:
@@ -64,12 +68,17 @@ class Program:
         """A number under which the judge can use `value` later."""
         if not self.live:
             raise NeedsLive
-        self.objects.append(value)
+        number = self.numbers.setdefault(id(value), len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(value)
         kind = type(value)
         name = value.__name__ if isinstance(value, type) else kind.__name__
-        what = "i" if hasattr(kind, "__next__") else "t" if isinstance(value, type) else "o"
+        what = "t" if isinstance(value, type) else "o"
+        for letter, method in (("i", "__next__"), ("a", "__await__"), ("g", "__anext__")):
+            if what == "o" and hasattr(kind, method):
+                what = letter
         bases = [base.__name__ for base in value.__mro__] if what == "t" else []
-        return {"h": [len(self.objects) - 1, str(name), what, bases]}
+        return {"h": [number, str(name), what, bases]}
 
     def target(self, path: Any) -> Any:
         """The object that a call goes to: a global name, or [handle, attribute]."""
@@ -93,7 +102,7 @@ class Program:
             boxes: list[Any] = []
             if kwargs or not SCALARS.issuperset(map(type, args)):
                 boxes = containers([args, list(kwargs.values())] if kwargs else args)
-                before = [_copy(box) for box in boxes]
+                before = [copy(box) for box in boxes]
             try:
                 namespace = self.module.__dict__
                 function = namespace[path] if type(path) is str and path in namespace else self.target(path)
@@ -101,13 +110,13 @@ class Program:
                 answer: dict[str, Any] = {"v": value}
             except BaseException as error:
                 value = self  # anything but plain
-                answer = {"x": describe(error, self)}
+                answer = {"x": describe(error)}
             refs: dict[int, int] = {}
-            changed = None
+            moved = None
             if boxes:
                 refs = {id(box): number for number, box in enumerate(boxes)}
-                changed = [(n, box) for n, box in enumerate(boxes) if _changed(box, before[n])] or None
-            if changed is None:
+                moved = [(n, box) for n, box in enumerate(boxes) if changed(box, before[n])] or None
+            if moved is None:
                 kind = type(value)
                 if kind is list:
                     # A copy, as of other values: one too large for it is too large, and not merely slow.
@@ -124,13 +133,13 @@ class Program:
                             return line
                     except ValueError:
                         pass  # an int of more digits than Python writes
-            return self.encoded(_Encoder(self, refs), answer, changed)
+            return self.encoded(_Encoder(self, refs), answer, moved)
         except NeedsLive:
             raise
         except BaseException as error:
-            return codec.dumps({"c": _short(error)})
+            return codec.dumps({"c": short(error)})
 
-    def encoded(self, encoder: _Encoder, answer: dict[str, Any], changed: Any) -> bytes:
+    def encoded(self, encoder: _Encoder, answer: dict[str, Any], moved: Any) -> bytes:
         """The answer as one line of JSON, or the reason why it cannot cross."""
 
         def build() -> bytes:
@@ -138,10 +147,10 @@ class Program:
                 out = {**answer, "v": encoder.encode(answer["v"])}
             else:
                 out = dict(answer)
-            if changed is not None:
+            if moved is not None:
                 refs = encoder.refs or {}
                 out["m"] = []
-                for number, box in changed:
+                for number, box in moved:
                     mine = refs.pop(id(box))
                     out["m"].append([number, encoder.encode(box)])
                     refs[id(box)] = mine
@@ -189,110 +198,20 @@ class _Decoder(Decoder):
             return self.program.objects[body]
         if tag == "n":
             return self.program.target(body)
-        if tag == "cb":
+        if tag in ("cb", "it"):
             number = body
 
             def callback(*args: Any, **kwargs: Any) -> Any:
                 return _callback(self.program, number, args, kwargs)
 
-            return callback
+            return callback if tag == "cb" else Items(callback)
         return super().other(tag, body)
-
-
-def _copy(box: Any) -> Any:
-    if isinstance(box, dict):
-        return list(dict.items(box))
-    if isinstance(box, (set, bytearray)):
-        return box.copy()
-    if isinstance(box, (list, deque)):
-        return list(box)
-    return box.tobytes()
-
-
-def _changed(box: Any, before: Any) -> bool:
-    if isinstance(box, dict):
-        if len(box) != len(before):
-            return True
-        return not all(k is k2 and v is v2 for (k, v), (k2, v2) in zip(dict.items(box), before, strict=True))
-    if isinstance(box, (set, bytearray)):
-        return bool(box != before)
-    if isinstance(box, (list, deque)):
-        return len(box) != len(before) or not all(map(is_, box, before))
-    return bool(box.tobytes() != before)
-
-
-def _short(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[:300]
-    except BaseException:
-        return "an exception that cannot be shown"
-
-
-def describe(error: BaseException, program: Program | None = None) -> dict[str, Any]:
-    """An exception as data: its type and built-in bases, its text, and its line in the program."""
-    kind = type(error)
-    bases = [
-        base.__name__
-        for base in kind.__mro__
-        if base.__module__ == "builtins" and base.__name__ in EXCEPTIONS
-    ]
-    try:
-        text = str(error)
-    except BaseException:
-        text = "?"
-    line = None
-    try:
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == FILE:
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        if isinstance(error, SyntaxError) and line is None and error.filename == FILE:
-            line, text = error.lineno, str(error.msg)
-    except BaseException:
-        pass
-    out: dict[str, Any] = {
-        "type": str(kind.__name__)[:100],
-        "bases": bases,
-        "text": text[:2000],
-        "line": line,
-    }
-    try:
-        out["args"] = Encoder().encode(list(error.args))
-        if len(codec.dumps(out["args"])) > 10000:
-            del out["args"]
-    except BaseException:
-        out.pop("args", None)
-    return out
-
-
-def _send(descriptor: int, data: bytes, framed: bool) -> None:
-    data = len(data).to_bytes(4, "little") + data if framed else data + b"\n"
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
-
-
-def _receive() -> Any:
-    size = int.from_bytes(_exactly(4), "little")
-    return codec.loads(_exactly(size))
-
-
-def _exactly(size: int) -> bytes:
-    parts = []
-    while size:
-        part = os.read(LIVE, min(size, 1 << 20))
-        if not part:
-            os._exit(0)
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def _callback(program: Program, number: int, args: Any, kwargs: Any) -> Any:
     encoder = _Encoder(program)
     keywords = {key: encoder.encode(value) for key, value in kwargs.items()}
-    _send(LIVE, codec.dumps({"cb": [number, encoder.items(args), keywords]}), True)
+    _say(program, codec.dumps({"cb": [number, encoder.items(args), keywords]}))
     answer = _serve_until_result(program)
     if "x" in answer:
         kind = getattr(builtins, answer["x"], Exception)
@@ -302,10 +221,39 @@ def _callback(program: Program, number: int, args: Any, kwargs: Any) -> Any:
 
 def _serve_until_result(program: Program) -> Any:
     while True:
-        message = _receive()
+        message = receive()
         if "result" in message:
             return message["result"]
-        _send(LIVE, live_answer(program, message), True)
+        _reply(program, message)
+
+
+def _say(program: Program, line: bytes) -> None:
+    """A message to the judge, with what was printed and which files were changed until then."""
+    if program.borrowed is not None:
+        line = program.borrowed.answer(line)
+    if program.files is not None:
+        try:
+            line = b'{"files":' + codec.dumps(program.files.changes()) + b"," + line[1:]
+        except (CannotCross, OSError) as error:
+            line = codec.dumps({"c": short(error)})
+    send(LIVE, line, True)
+
+
+def _reply(program: Program, message: dict[str, Any]) -> None:
+    """Answer one message, with the streams that the tests lend for it."""
+    if "files" in message:
+        program.files = program.files or Files()
+        program.files.take(message["files"])
+    if "streams" not in message:
+        _say(program, live_answer(program, message))
+        return
+    before = program.borrowed
+    program.borrowed = borrowed = Borrowed(message["streams"], _Decoder(program).decode)
+    try:
+        _say(program, live_answer(program, message))
+    finally:
+        borrowed.give_back()
+        program.borrowed = before
 
 
 def live_answer(program: Program, message: dict[str, Any]) -> bytes:
@@ -318,7 +266,7 @@ def live_answer(program: Program, message: dict[str, Any]) -> bytes:
             args = decoder.items(message["args"])
             kwargs = {key: decoder.decode(value) for key, value in message["kw"].items()}
         except BaseException as error:
-            return codec.dumps({"c": _short(error)})
+            return codec.dumps({"c": short(error)})
         return program.call(message["on"], args, kwargs)
     answer: dict[str, Any]
     try:
@@ -331,11 +279,11 @@ def live_answer(program: Program, message: dict[str, Any]) -> bytes:
             args = decoder.items(message["args"])
             answer = {"v": OPERATIONS[operation](on, *args)}
     except BaseException as error:
-        answer = {"x": describe(error, program)}
+        answer = {"x": describe(error)}
     try:
         return program.encoded(encoder, answer, None)
     except BaseException as error:
-        return codec.dumps({"c": _short(error)})
+        return codec.dumps({"c": short(error)})
 
 
 def _take(program: Program, iterator: Any, count: int) -> dict[str, Any]:
@@ -345,86 +293,8 @@ def _take(program: Program, iterator: Any, count: int) -> dict[str, Any]:
         for _ in range(count):
             items.append(next(iterator))
     except BaseException as error:
-        return {"v": items, "end": describe(error, program)}
+        return {"v": items, "end": describe(error)}
     return {"v": items}
-
-
-def _plain(value: Any) -> tuple[Any, ...]:
-    """What an object of a class made from list, dict … holds, without what the class adds; else ()."""
-    bases: tuple[Any, ...] = (str, int, float, tuple, list, set, frozenset, bytes)
-    for base in bases:
-        if isinstance(value, base):
-            return (base(value),)
-    return (dict(dict.items(value)),) if isinstance(value, dict) else ()
-
-
-def _class_of(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind)
-
-
-def _state(value: Any) -> Any:
-    kind: Any = type(value)
-    if kind.__eq__ is object.__eq__:  # two such objects are equal where they are one
-        return [kind.__name__, id(value)]
-    names = list(getattr(value, "__dict__", {}))
-    for base in type(value).__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else list(slots)
-    return [type(value).__name__, {name: getattr(value, name) for name in names if hasattr(value, name)}]
-
-
-def _operations() -> dict[str, Any]:
-    import operator
-
-    table: dict[str, Any] = {
-        name: getattr(operator, name)
-        for name in [
-            "add",
-            "sub",
-            "mul",
-            "truediv",
-            "floordiv",
-            "mod",
-            "pow",
-            "matmul",
-            "and_",
-            "or_",
-            "xor",
-            "lshift",
-            "rshift",
-            "neg",
-            "pos",
-            "abs",
-            "invert",
-            "eq",
-            "ne",
-            "lt",
-            "le",
-            "gt",
-            "ge",
-            "contains",
-            "getitem",
-            "setitem",
-            "delitem",
-            "index",
-            "iadd",
-            "isub",
-            "imul",
-        ]
-    }
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor"):
-        table["r" + name] = lambda a, b, op=table[name]: op(b, a)
-    table |= {
-        "getattr": getattr, "setattr": setattr, "delattr": delattr, "len": len, "iter": iter,
-        "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "hash": hash, "round": round,
-        "isinstance": _class_of, "state": _state, "plain": _plain, "reversed": reversed,
-        "complex": complex, "format": format,
-        "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
-    }  # fmt: skip
-    return table
-
-
-OPERATIONS = _operations()
 
 
 BATCH, LIVE_CALLS, SHARED, EXPRESSION = b"blse"
@@ -455,25 +325,25 @@ def run(
         program = PROGRAM
         program.live, program.class_under_test = live, kind
         raised = program.load(source)
-        _send(LIVE if live else answers, raised or LOADED, live)
+        send(LIVE if live else answers, raised or LOADED, live)
         if raised is not None:
             pass
         elif mode == BATCH:
             for path, args, kwargs in rest:
-                _send(answers, program.call(path, args, kwargs), False)
+                send(answers, program.call(path, args, kwargs), False)
         elif live:
             while True:
-                _send(LIVE, live_answer(program, _receive()), True)
+                _reply(program, receive())
         elif mode == SHARED:
             _shared(program, rest)
         elif mode == EXPRESSION:
             _evaluate(program, rest)
     except NeedsLive:
-        _send(answers, b'{"live":1}', False)
+        send(answers, b'{"live":1}', False)
     except BaseException as error:
         status = 1
         with contextlib.suppress(BaseException):
-            _send(answers, codec.dumps({"c": _short(error)}), False)
+            send(answers, codec.dumps({"c": short(error)}), False)
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
@@ -482,34 +352,6 @@ def run(
 
 PROGRAM = Program()
 """Made beforehand, once: each program's process has its own copy."""
-
-
-@no_type_check
-def _rehearsal():
-    global f, g, math
-    import math
-
-    def f(xs, k=1):
-        seen, out = {}, []
-        for i, x in enumerate(xs):
-            if x not in seen and len(out) < 10:
-                seen[x] = i
-                out.append(str(x).strip())
-        return [tuple(sorted(out)), max(k, 2) + sum(range(3)), " ".join(out), set(), {1: 2.0}, None, True]
-
-    def g(x):
-        while x > 1:
-            x = x // 2 if x % 2 == 0 else 3 * x + 1
-        return int(x)
-
-
-# A function's code, not text: what is left of compiling in the server's memory, every fork would copy.
-REHEARSAL = marshal.dumps(
-    (
-        _rehearsal.__code__, None, None,
-        [["f", [[3, 1, 3]], {}], ["g", [6], {}], ["f", [["a", "b"], 2], {}]],
-    )
-)  # fmt: skip
 
 
 def rehearse(nowhere: int) -> None:
@@ -532,7 +374,7 @@ def _shared(program: Program, sources: list[str]) -> None:
             answer: dict[str, Any] = {"v": None}
         except BaseException as error:
             answer = {"x": describe(error)}
-        _send(ANSWERS, codec.dumps(answer), False)
+        send(ANSWERS, codec.dumps(answer), False)
 
 
 def _evaluate(program: Program, expression: str) -> None:
@@ -550,4 +392,4 @@ def _evaluate(program: Program, expression: str) -> None:
         answer: dict[str, Any] = {"v": None if value is None else repr(value)[:100_000]}
     except BaseException as error:
         answer = {"x": describe(error)}
-    _send(ANSWERS, codec.dumps(answer), False)
+    send(ANSWERS, codec.dumps(answer), False)

@@ -13,7 +13,6 @@ that is used is written to. So what is done here for every program is done with 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import io
 import json
@@ -28,19 +27,17 @@ import time
 from typing import Any
 
 from . import program
+from .processes import CPU, FINISHED, Processes
+from .upkeep import DESCRIPTORS as DESCRIPTORS
+from .upkeep import Bounded, compact, confine, empty, pread, wipe
 
 # `D`, wait status, reason, CPU and wall seconds, contended, length of the answers; answers and output follow.
 REPORT = struct.Struct("<ciBddBI")
 FRAMED_REPORT = struct.Struct("<IciBddBI")
-FINISHED, CPU, WALL, MEMORY, PROCESSES = range(5)
 LIVE_MODE = ord("l")
-WALL_CHILDREN = 0x40000000  # __WALL of wait(2): children of every kind, however they were made
 SCRATCH = 256 << 10
-DESCRIPTORS = 256  # more than the server ever has open (RLIMIT_NOFILE, see isolation.start)
-PAGE = resource.getpagesize()
 REHEARSALS = 20
 STREAMS = (1, 2, program.ANSWERS)
-POOL, POOL_HEADER = 16 << 10, 48  # bytes
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
 # handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
 # page tables of all memory and the mappings of every library.
@@ -50,34 +47,11 @@ PREIMPORT = (
 )
 
 
-class Bounded(io.RawIOBase):
-    """Standard output that never fails for being full: the oldest text gives way to the newest."""
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def fileno(self) -> int:
-        """The descriptor of standard output."""
-        return 1
-
-    def write(self, data: Any) -> int:
-        """Write, or make room first."""
-        try:
-            return os.write(1, data)
-        except OSError:
-            os.ftruncate(1, 0)
-            os.lseek(1, 0, os.SEEK_SET)
-            view = memoryview(data)[-4096:]
-            os.write(1, view)
-            return len(data)
-
-
 class Broken(Exception):
     """The program broke a limit, or ended, in the middle of a message."""
 
 
-class Server:
+class Server(Processes):
     """Runs programs one after the other, each in a process of its own.
 
     Programs are forks of this process and can read all of its memory. So what belongs to one program (its
@@ -85,26 +59,19 @@ class Server:
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
         self.settings = settings
         self.judge: int = settings["judge"]
-        self.proc: int = settings["proc"]
-        self.isolated: bool = settings["isolated"]
         self.uid: int | None = settings["uid"]
-        self.cpu: float = settings["cpu_seconds"]
-        self.wall: float = settings["wall_seconds"]
-        self.memory: int = settings["memory_bytes"]
         self.tmp: str = settings["tmp"]
-        self.processes: int = settings["processes"]
         self.files = (settings["open_files"], settings["open_files"])
         self.answer_bytes: int = settings["answer_bytes"]
         self.output_bytes: int = settings["output_bytes"]
         seconds = math.ceil(self.cpu) + 1
         self.cpu_limit = (seconds, seconds + 1)
         self.poll = select.poll()
-        self.own_pages = 0
         self.baseline: tuple[Any, ...] = ()
         self.contended = False
-        self.pace = min(_yardstick() for _ in range(5))
         self.scratch = memoryview(bytearray(SCRATCH))
         self.header = bytearray(4)
         self.filling: list[Any] = []
@@ -183,7 +150,7 @@ class Server:
             used > self.cpu or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
         ):
             reason = CPU
-        _wipe(request)
+        wipe(request)
         self._report(answers, output, status, reason, used, wall)
         os.close(answers)
         os.close(output)
@@ -199,11 +166,11 @@ class Server:
         view = self._buffer(size)
         FRAMED_REPORT.pack_into(view, 0, size - 4, b"D", status, reason, used, wall, self.contended, said)
         if said:
-            _pread(answers, view[start : start + said])
+            pread(answers, view[start : start + said])
         if printed:
-            _pread(output, view[start + said :])
+            pread(output, view[start + said :])
         self._write(view)
-        _wipe(view)
+        wipe(view)
 
     def become_program(self, answers: int, output: int, theirs: int, mode: int, request: memoryview) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
@@ -268,14 +235,14 @@ class Server:
                         continue
                     self._check(pid, started)
                     self._write(memoryview(message))
-                    _wipe(message)
+                    wipe(message)
                     before = time.monotonic()
                     answer = self._read()
                     self.idle += time.monotonic() - before
                     if answer[0] != ord("C"):
                         return FINISHED
                     self._tell(pid, watch, live, started, answer[1:])
-                    _wipe(answer)
+                    wipe(answer)
         except Broken as broken:
             return int(broken.args[0])
         finally:
@@ -347,106 +314,6 @@ class Server:
             if parts:
                 parts[0] = parts[0][count:]
 
-    def exceeded(self, pid: int, wall: float) -> int:
-        """Which limit the running program has broken."""
-        try:
-            used = time.clock_gettime(((~pid) << 3) | 2)
-        except OSError:
-            return FINISHED
-        if used > self.cpu:
-            return CPU
-        pids = self._descendants(pid)
-        if len(pids) > self.processes:
-            return PROCESSES
-        if pids and sum(max(0, self._pages(p) - self.own_pages) for p in pids) * PAGE > self.memory:
-            return MEMORY
-        if wall > self.wall and wall - self._queued(pid) > self.wall:
-            return WALL
-        return WALL if wall > 10 * self.wall else FINISHED
-
-    def _descendants(self, pid: int) -> list[int]:
-        if self.proc < 0:
-            return []
-        if self.isolated:
-            return [int(name) for name in os.listdir(self.proc) if name.isdigit() and name != "1"]
-        found = [pid]
-        for parent in found:
-            found += self._children(parent)
-        return found
-
-    def _children(self, pid: int) -> list[int]:
-        found: list[int] = []
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/children") as file:
-                    found += map(int, file.read().split())
-        except OSError:
-            pass
-        return found
-
-    def _proc(self, pid: int, name: str) -> list[bytes]:
-        if self.proc < 0:
-            return []
-        try:
-            descriptor = os.open(f"{pid}/{name}", os.O_RDONLY, dir_fd=self.proc)
-        except OSError:
-            return []
-        try:
-            return os.read(descriptor, 200).split()
-        except OSError:
-            return []
-        finally:
-            os.close(descriptor)
-
-    def _pages(self, pid: int) -> int:
-        fields = self._proc(pid, "statm")
-        return int(fields[1]) if fields else 0
-
-    def _queued(self, pid: int) -> float:
-        """Seconds for which the process could have run but no core was free."""
-        fields = self._proc(pid, "schedstat")
-        return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
-
-    def _shared_core(self, pid: int, wall: float) -> bool:
-        """Whether a program that ran out of time had to share its core: then it is no verdict yet."""
-        pace = _yardstick()
-        slow = pace > 1.25 * self.pace
-        self.pace = min(self.pace, pace)
-        return slow or self._queued(pid) > 0.02 * wall
-
-    def clean(self, pid: int) -> tuple[int, float]:
-        """End every process of the program; its wait status and the CPU seconds of all of them.
-
-        A process whose parent has ended becomes the server's child. So where the server has no child left,
-        nobody is left: `kill(-1)`, which looks at every process of the machine, is for the others.
-        """
-        used = 0.0
-        status = 0
-        options = os.WNOHANG | WALL_CHILDREN
-        try:
-            while True:
-                ended, code, usage = os.wait4(-1, options)
-                if not ended:
-                    self.kill_all(pid)
-                    options = WALL_CHILDREN  # the kill may take a moment
-                    continue
-                used += usage.ru_utime + usage.ru_stime
-                if ended == pid:
-                    status = code
-        except ChildProcessError:
-            return status, used
-
-    def kill_all(self, pid: int) -> None:
-        """SIGKILL to everything but the server."""
-        left = [-1]
-        if not self.isolated:
-            left = [pid, *self._children(os.getpid())]
-            for parent in left:
-                left += self._children(parent)
-        for number in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(number, signal.SIGKILL)
-
     def _traces(self) -> tuple[Any, ...]:
         folder = os.stat(self.tmp)
         if not self.isolated:
@@ -484,22 +351,6 @@ class Server:
             raise OSError("the folder changed hands")
 
 
-def confine(
-    answers: int, output: int, streams: Any, keep: int, cpu: Any, files: Any, uid: int | None
-) -> None:
-    """Give this process its streams, no other descriptor from `keep` on, its limits, and its user id."""
-    out, error, channel = streams
-    os.dup2(output, out)
-    os.dup2(output, error)
-    os.dup2(answers, channel)
-    os.closerange(keep, DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_CPU, cpu)
-    resource.setrlimit(resource.RLIMIT_NOFILE, files)
-    if uid is not None:
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-
-
 def rehearse() -> None:
     """Do in the server, to no effect, what every program's process does first: then its code is specialised.
 
@@ -512,70 +363,6 @@ def rehearse() -> None:
         program.rehearse(nowhere)
     os.close(nowhere)
     program.settle()
-
-
-def _yardstick() -> float:
-    """Processor seconds that a fixed piece of work takes now."""
-    before = time.thread_time()
-    for number in range(20_000):
-        number * number
-    return time.thread_time() - before
-
-
-def empty(folder: str) -> None:
-    """Delete all in `folder`, however deep: nested folders are moved up first, so no path grows long."""
-    number = 0
-    while True:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-        if not found:
-            return
-        for entry in found:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
-                continue
-            os.chmod(entry.path, 0o700)
-            with os.scandir(entry.path) as inner:
-                children = list(inner)
-            for child in children:
-                if child.is_dir(follow_symlinks=False):
-                    os.chmod(child.path, 0o700)
-                    number += 1
-                    os.rename(child.path, f"{folder}/.{os.getpid()}-{number}-{time.monotonic_ns()}")
-                else:
-                    os.unlink(child.path)
-            os.rmdir(entry.path)
-
-
-def _pread(descriptor: int, view: memoryview) -> None:
-    offset = 0
-    while view:
-        count = os.preadv(descriptor, [view], offset)
-        if not count:
-            view[:] = bytes(len(view))  # cut short meanwhile, which nobody alive can do
-            return
-        offset += count
-        view = view[count:]
-
-
-def _wipe(buffer: bytearray | memoryview) -> None:
-    buffer[:] = bytes(len(buffer))
-
-
-def compact() -> list[Any]:
-    """Objects that fill the gaps in the interpreter's memory, so that what a program allocates lies together.
-
-    CPython keeps a pool per size, of 512 bytes at most; the first object of a new pool shows that the others
-    are full. (`Objects/obmalloc.c`; with pools of another kind, this fills a little memory to no effect.)
-    """
-    filling: list[Any] = []
-    for size in range(16, 513, 16):
-        for number in range(POOL // size * 4):
-            item = object() if size == 16 else float(number) if size == 32 else bytes(size - 33)
-            filling.append(item)
-            if id(item) % POOL == POOL_HEADER:
-                break
-    return filling
 
 
 def main() -> None:
