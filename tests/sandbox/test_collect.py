@@ -140,7 +140,10 @@ PROVE_NOTHING = {
 
 def task(tests, **fields):
     return Task(
-        task_id="t", description="Add.", entry_point="add", tests=tuple(tests), reference=RIGHT, **fields
+        task_id="t",
+        description="Add.",
+        tests=tuple(tests),
+        **{"entry_point": "add", "reference": RIGHT, **fields},
     )
 
 
@@ -256,3 +259,8 @@ def test_asynchronous_programs(verdict, test):
     right = verdict([test], ASYNC, setup="import asyncio")
     assert right.status == "passed", right.detail
     assert verdict([test], ASYNC.replace("n * 2", "n * 3"), setup="import asyncio").status == "failed"
+
+
+def test_a_program_may_be_called_as_a_builtin_is(verdict):
+    tests = ["x = 1\nassert sum([x, 2]) == 7"]
+    assert verdict(tests, "def sum(xs): return 7\n", entry_point="sum").passed

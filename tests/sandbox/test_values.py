@@ -147,3 +147,35 @@ def test_links_and_numbers_of_the_program_lead_nowhere(verifier):
     )
     found = verifier.verify_one(number, "def f(): return 0\n")
     assert found.status == "failed" and "paths only" in found.error
+
+
+REGISTER = """class Register:
+    def __init__(self):
+        self.marks, self.menu = {}, []
+    def add(self, name, subject, mark):
+        self.marks[name][subject] = mark
+    def keep(self, item):
+        self.menu.append(item)
+    def take(self, dish):
+        for entry in self.menu:
+            if entry["dish"] == dish and entry["count"] > 0:
+                entry["count"] -= 1
+                return entry
+        raise KeyError(dish)
+"""
+REGISTERS = {
+    "into an attribute": "r = Register()\nr.marks['Ida'] = {}\nr.add('Ida', 'maths', 2)\nassert r.marks == {'Ida': {'maths': 2}}",
+    "an item's own": "r = Register()\nsoup = {'dish': 'soup', 'count': 1}\nr.menu.append(soup)\nassert r.take('soup') is soup\nassert soup['count'] == 0",
+    "handed over": "r = Register()\nsoup = {'dish': 'soup', 'count': 2}\nr.keep(soup)\nr.take('soup')\nsoup['count'] = 5\nassert r.take('soup')['count'] == 4 and soup == r.menu[0]",
+    "after an exception": "r = Register()\nr.keep({'dish': 'soup', 'count': 2 ** 9000})\ntry:\n    r.take('tea')\n    assert False\nexcept KeyError:\n    r.menu.clear()\nr.keep([1])\nassert r.menu == [[1]]",
+}
+
+
+@pytest.mark.parametrize("test", REGISTERS.values(), ids=REGISTERS)
+def test_a_container_is_one_for_test_and_object(verifier, test):
+    task = Task(task_id=test, description="d", entry_point="Register", tests=(test,), reference=REGISTER)
+    right = verifier.verify_one(task, REGISTER)
+    assert right.passed, right.detail
+    wrong = REGISTER.replace("= mark", "= 0").replace("return entry", "return dict(entry, count=0)")
+    wrong = wrong.replace("raise KeyError(dish)", "return None")
+    assert verifier.verify_one(task, wrong).status == "failed"

@@ -20,6 +20,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from . import arrays, late
+from .common import KINDS, Common
 from .late import LATE
 from .plain import CannotCross
 from .plain import text as _text
@@ -72,9 +73,10 @@ def _hex(value: int) -> dict[str, Any]:
 class Encoder:
     """Value → JSON-able. `refs` maps id() of containers that the other side also has to their numbers."""
 
-    def __init__(self, refs: dict[int, int] | None = None) -> None:
+    def __init__(self, refs: dict[int, int] | None = None, common: Common | None = None) -> None:
         self.refs = refs
-        self.plain = SCALARS
+        self.common = common
+        self.plain = SCALARS if common is None else SCALARS - {int}
 
     def dumps(self, value: Any) -> bytes:
         """`value` as bytes."""
@@ -98,6 +100,8 @@ class Encoder:
         refs = self.refs
         if refs and id(value) in refs:
             return {"@": refs[id(value)]}
+        if self.common is not None and kind in KINDS:
+            return self.common.encode(self, value)
         if kind is list:
             return self.items(value)
         if kind is tuple:
@@ -106,6 +110,10 @@ class Encoder:
         if function is None:
             return self.unusual(value, kind)
         return function(self, value)
+
+    def content(self, box: Any) -> Any:
+        """What a container holds, encoded."""
+        return self.items(box) if type(box) is list else ENCODERS[type(box)](self, box)
 
     def items(self, values: Any) -> list[Any]:
         """Each of `values`, encoded."""
@@ -215,9 +223,9 @@ MUTABLE = (list, dict, set, bytearray, collections.deque, io.StringIO, io.BytesI
 class Decoder:
     """JSON-able → value. `objects` are the containers that `{"@": n}` refers to."""
 
-    def __init__(self, objects: list[Any] | None = None) -> None:
+    def __init__(self, objects: list[Any] | None = None, common: Common | None = None) -> None:
         self.objects = objects
-        self.register: list[Any] | None = None
+        self.common = common
 
     def other(self, tag: str, body: Any) -> Any:
         """Called for tags that stand for no plain value (handles, callbacks)."""
@@ -268,7 +276,16 @@ class Decoder:
         return values
 
 
+def _container(decoder: Decoder, body: Any) -> Any:
+    number, content = _two(body)
+    if decoder.common is None:
+        raise CannotCross("an unknown container")
+    return decoder.common.decode(number, decoder.decode(content))
+
+
 def _ref(decoder: Decoder, body: Any) -> Any:
+    if decoder.common is not None and type(body) is int:
+        return decoder.common.boxes[body]
     objects = decoder.objects
     if objects is None or type(body) is not int or not 0 <= body < len(objects):
         raise CannotCross("an unknown reference")
@@ -280,29 +297,6 @@ def _reals(body: Any) -> list[float]:
     if type(pair[0]) is not float or type(pair[1]) is not float:
         raise CannotCross("two floats were expected")
     return pair
-
-
-METHODS = frozenset(name for kind in (str, bytes, int, float, list, tuple, dict, set) for name in vars(kind))
-_named: dict[tuple[str, ...], Any] = {}
-
-
-def _namedtuple(decoder: Decoder, body: Any) -> Any:
-    if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > 255:
-        raise CannotCross("a named tuple was expected")
-    key = (_text(body[0]), *map(_text, body[1]))
-    values = decoder.items(body[2])
-    if any(callable(value) and name in METHODS for name, value in zip(body[1], values, strict=False)):
-        raise CannotCross("a named tuple with a function in the place of a method")
-    kind = _named.get(key)
-    if kind is None:
-        import keyword
-
-        if not all(name.isidentifier() and not keyword.iskeyword(name) for name in key):
-            raise CannotCross("a named tuple with odd names")
-        if len(_named) > 500:
-            _named.clear()
-        kind = _named[key] = collections.namedtuple(key[0], key[1:])
-    return kind(*values)
 
 
 def _defaultdict(decoder: Decoder, body: Any) -> Any:
@@ -344,6 +338,7 @@ def _file(decoder: Decoder, body: Any) -> Any:
 
 DECODERS: dict[str, Any] = {
     "@": _ref,
+    "=": _container,
     "i": lambda d, b: int(_text(b), 16),
     "d": lambda d, b: dict(d.pairs(b)),
     "s": lambda d, b: set(d.items(b)),
@@ -364,7 +359,7 @@ DECODERS: dict[str, Any] = {
     "dt": lambda d, b: late.fromiso_datetime(b),
     "time": lambda d, b: learn("datetime").time.fromisoformat(_text(b)),
     "td": lambda d, b: learn("datetime").timedelta(*d.ints(b, 3)),
-    "nt": _namedtuple,
+    "nt": late.namedtuple,
     "dk": lambda d, b: dict.fromkeys(d.items(b)).keys(),
     "dv": lambda d, b: dict(enumerate(d.items(b))).values(),
     "di": lambda d, b: dict(d.items(b)).items(),
@@ -382,8 +377,9 @@ DECODERS: dict[str, Any] = {
 }
 
 
-def containers(values: Any) -> list[Any]:
+def containers(values: Any, arrays_only: bool = False) -> list[Any]:
     """Every mutable container in `values`, each place once, in an order that both sides compute alike."""
+    kinds = () if arrays_only else MUTABLE
     found = []
     stack = [values]
     while stack:
@@ -391,7 +387,7 @@ def containers(values: Any) -> list[Any]:
         kind = type(value)
         if kind in SCALARS:
             continue
-        if isinstance(value, MUTABLE) or (kind.__name__ == "ndarray" and kind.__module__ == "numpy"):
+        if isinstance(value, kinds) or (kind.__name__ == "ndarray" and kind.__module__ == "numpy"):
             found.append(value)
         if isinstance(value, dict):
             stack.extend(dict.values(value))

@@ -17,7 +17,7 @@ import signal
 import socket
 
 from .channel import exactly
-from .program import FILE
+from .exceptions import FILE
 
 SECONDS = 0.5
 """Processor time for one program."""

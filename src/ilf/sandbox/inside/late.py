@@ -6,6 +6,7 @@ copies what there is.
 
 from __future__ import annotations
 
+import collections
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,29 @@ def chain(decoder: Any, body: Any) -> Any:
     if not all(type(item) is dict for item in maps):
         raise CannotCross("dicts were expected")
     return importlib.import_module("collections").ChainMap(*maps)
+
+
+METHODS = frozenset(name for kind in (str, bytes, int, float, list, tuple, dict, set) for name in vars(kind))
+
+
+_named: dict[tuple[str, ...], Any] = {}
+
+
+def namedtuple(decoder: Any, body: Any) -> Any:
+    """A named tuple, of a class made for its names."""
+    if type(body) is not list or len(body) != 3 or type(body[1]) is not list or len(body[1]) > 255:
+        raise CannotCross("a named tuple was expected")
+    key = (text(body[0]), *map(text, body[1]))
+    values = decoder.items(body[2])
+    if any(callable(value) and name in METHODS for name, value in zip(body[1], values, strict=False)):
+        raise CannotCross("a named tuple with a function in the place of a method")
+    kind = _named.get(key)
+    if kind is None:
+        import keyword
+
+        if not all(name.isidentifier() and not keyword.iskeyword(name) for name in key):
+            raise CannotCross("a named tuple with odd names")
+        if len(_named) > 500:
+            _named.clear()
+        kind = _named[key] = collections.namedtuple(key[0], key[1:])
+    return kind(*values)

@@ -15,7 +15,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
-from .checks import COLLECT, Checks, own_names, place
+from .checks import COLLECT, Checks, own_names, place, settled
 from .files import open_path
 from .helpers import Helpers
 from .program import MAX_ANSWER
@@ -224,6 +224,12 @@ class _Rewriter(Checks):
         fail = ast.Call(ast.Name(FAIL, ast.Load(), **at), [node.msg] if node.msg else [], [], **at)
         held = ast.If(ast.UnaryOp(ast.Not(), call, **at), [ast.Expr(fail, **at)], [], **at)
         return self.counted(test, held)
+
+    def _open(self, *parts: ast.AST) -> bool:
+        # The program may define a name of a builtin's: then that is no function of Python's.
+        if len(parts) == 1 and isinstance(parts[0], ast.expr) and settled(parts[0]) is not None:
+            return False
+        return super()._open(*parts) or any(map(self._mentions, parts))
 
     def _mentions(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.entries:

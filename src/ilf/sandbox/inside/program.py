@@ -20,16 +20,13 @@ from typing import Any
 from . import codec
 from .boxes import changed, copy
 from .codec import SAFE_INT, SCALARS, Decoder, Encoder, containers
-from .exceptions import FILE as FILE
-from .exceptions import describe, short
-from .files import Files
+from .common import Common
+from .exceptions import FILE, describe, short
 from .operations import OPERATIONS, Items
 from .plain import CannotCross
 from .rehearsal import REHEARSAL
 from .streams import Borrowed
-from .wire import ANSWERS as ANSWERS
-from .wire import LIVE as LIVE
-from .wire import receive, send
+from .wire import ANSWERS, LIVE, receive, send
 
 NAME = "solution"  # the module the program runs as
 MAX_ANSWER = 8 << 20
@@ -48,7 +45,8 @@ class Program:
         self.class_under_test: str | None = None
         self.module = ModuleType(NAME)
         self.objects: list[Any] = []
-        self.files: Files | None = None
+        self.files: Any = None
+        self.common: Common | None = None
         self.numbers: dict[int, int] = {}
         """id() of each → its place: one object, one handle."""
         self.borrowed: Borrowed | None = None
@@ -83,9 +81,8 @@ class Program:
     def target(self, path: Any) -> Any:
         """The object that a call goes to: a global name, or [handle, attribute]."""
         if type(path) is str:
-            namespace = self.module.__dict__
-            if path in namespace:
-                return namespace[path]
+            if path in self.module.__dict__:
+                return self.module.__dict__[path]
             if hasattr(builtins, path):
                 return getattr(builtins, path)
             raise NameError(f"name {path!r} is not defined")
@@ -101,7 +98,7 @@ class Program:
         try:
             boxes: list[Any] = []
             if kwargs or not SCALARS.issuperset(map(type, args)):
-                boxes = containers([args, list(kwargs.values())] if kwargs else args)
+                boxes = containers([args, list(kwargs.values())], self.common is not None)
                 before = [copy(box) for box in boxes]
             try:
                 namespace = self.module.__dict__
@@ -126,7 +123,7 @@ class Program:
                         answer["v"] = value
                 else:
                     plain = -SAFE_INT < value < SAFE_INT if kind is int else kind in SCALARS
-                if plain:
+                if plain and self.common is None:
                     try:
                         line = codec.dumps(answer)
                         if len(line) <= MAX_ANSWER:
@@ -143,10 +140,13 @@ class Program:
         """The answer as one line of JSON, or the reason why it cannot cross."""
 
         def build() -> bytes:
+            common = None if self.common is None else self.common.changes(encoder)
             if "v" in answer:
                 out = {**answer, "v": encoder.encode(answer["v"])}
             else:
                 out = dict(answer)
+            if common is not None:
+                out["common"] = common
             if moved is not None:
                 refs = encoder.refs or {}
                 out["m"] = []
@@ -175,7 +175,7 @@ class Program:
 
 class _Encoder(Encoder):
     def __init__(self, program: Program, refs: dict[int, int] | None = None) -> None:
-        super().__init__(refs)
+        super().__init__(refs, program.common)
         self.program = program
 
     def other(self, value: Any) -> Any:
@@ -190,7 +190,7 @@ class _Encoder(Encoder):
 
 class _Decoder(Decoder):
     def __init__(self, program: Program) -> None:
-        super().__init__()
+        super().__init__(None, program.common)
         self.program = program
 
     def other(self, tag: str, body: Any) -> Any:
@@ -241,7 +241,12 @@ def _say(program: Program, line: bytes) -> None:
 
 def _reply(program: Program, message: dict[str, Any]) -> None:
     """Answer one message, with the streams that the tests lend for it."""
+    if "common" in message:
+        program.common = program.common or Common(1)
+        program.common.take(message["common"], _Decoder(program))
     if "files" in message:
+        from .files import Files  # few programs need it
+
         program.files = program.files or Files()
         program.files.take(message["files"])
     if "streams" not in message:

@@ -27,9 +27,11 @@ import time
 from typing import Any
 
 from . import program
+from .exceptions import FILE
 from .processes import CPU, FINISHED, Processes
 from .upkeep import DESCRIPTORS as DESCRIPTORS
 from .upkeep import Bounded, compact, confine, empty, pread, wipe
+from .wire import ANSWERS, LIVE
 
 # `D`, wait status, reason, CPU and wall seconds, contended, length of the answers; answers and output follow.
 REPORT = struct.Struct("<ciBddBI")
@@ -37,7 +39,7 @@ FRAMED_REPORT = struct.Struct("<IciBddBI")
 LIVE_MODE = ord("l")
 SCRATCH = 256 << 10
 REHEARSALS = 20
-STREAMS = (1, 2, program.ANSWERS)
+STREAMS = (1, 2, ANSWERS)
 # Not `random`, `threading` and what needs them (`dataclasses`, `queue`, `statistics` …): their after-fork
 # handlers would run for every program, at 0.15 to 0.5 ms each. Nor what few programs need: a fork copies the
 # page tables of all memory and the mappings of every library.
@@ -175,12 +177,12 @@ class Server(Processes):
     def become_program(self, answers: int, output: int, theirs: int, mode: int, request: memoryview) -> None:
         """In the child: give up what the program must not have, then run it. Never returns."""
         try:
-            keep = program.LIVE
+            keep = LIVE
             if theirs >= 0:
                 theirs = os.dup2(theirs, 60)
                 answers = os.dup2(answers, 61)
                 output = os.dup2(output, 62)
-                os.dup2(theirs, program.LIVE)
+                os.dup2(theirs, LIVE)
                 keep += 1
             confine(answers, output, STREAMS, keep, self.cpu_limit, self.files, self.uid)
             if not self.isolated:
@@ -381,7 +383,7 @@ def main() -> None:
         io.BufferedWriter(Bounded(), 8192), "utf-8", "backslashreplace", line_buffering=True
     )
     vars(sys).update(__stdout__=sys.stdout, __stderr__=sys.stderr)
-    sys.argv = [program.FILE]
+    sys.argv = [FILE]
     sys.path[:] = settings["path"]
     server = Server(settings)
     rehearse()

@@ -9,6 +9,7 @@ from typing import Any
 from . import codec
 from .boxes import refill
 from .codec import Decoder, Encoder, containers
+from .common import Common
 from .files import Files
 from .handles import KINDS, Handle, Name, Opaque
 from .plain import CannotCross
@@ -48,6 +49,7 @@ class Session:
         self.classes: dict[str, type[BaseException]] = {}
         self.lent = Lent()
         self.files: Files | None = None
+        self.common: Common | None = Common(0) if trusted.class_under_test else None
         self.handles: dict[int, Handle] = {}
 
     def ended(self) -> bool:
@@ -64,10 +66,13 @@ class Session:
         encoder = _Encoder(self)
 
         def build() -> bytes:
+            common = None if self.common is None else self.common.changes(encoder)
             words = {key: encoder.encode(value) for key, value in kwargs.items()}
             message = {**head, "args": encoder.items(args), "kw": words}
             if changed is not None:
                 message["streams"] = changed
+            if common is not None:
+                message["common"] = common
             if files is not None:
                 message["files"] = files
             return codec.dumps(message)
@@ -143,7 +148,7 @@ class Session:
         reply = self.answer({"op": "call", "on": target}, arguments, kwargs)
         boxes = None
         if "m" in reply or type(reply.get("v")) is not str:
-            boxes = containers([arguments, list(kwargs.values())] if kwargs else arguments)
+            boxes = containers([arguments, list(kwargs.values())], self.common is not None)
         try:
             return self.result(reply, boxes)
         except StopIteration as error:
@@ -165,6 +170,8 @@ class Session:
         """What an answer stands for: a value, or an exception to raise. Changed arguments change here too."""
         decoder = _Decoder(self, boxes)
         try:
+            if self.common is not None:
+                self.common.take(reply.get("common", []), decoder)
             if "m" in reply and boxes is not None:
                 for number, content in reply["m"]:
                     mine = dict(enumerate(boxes))
@@ -224,7 +231,7 @@ class _Encoder(Encoder):
     """Arguments to the program."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(common=session.common)
         self.session = session
 
     def other(self, value: Any) -> Any:
@@ -249,7 +256,7 @@ class _Encoder(Encoder):
 
 class _Decoder(Decoder):
     def __init__(self, session: Session, objects: list[Any] | None = None) -> None:
-        super().__init__(objects)
+        super().__init__(objects, session.common)
         self.session = session
 
     def other(self, tag: str, body: Any) -> Any:
