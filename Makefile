@@ -21,7 +21,7 @@ demo: $(VENV)/.models
 	$(BIN)/ilf run configs/demo.toml
 
 test: $(VENV)/.dev browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

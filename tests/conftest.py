@@ -8,6 +8,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Beside other workers (pytest-xdist) threads that wait for one another cost more than they bring.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

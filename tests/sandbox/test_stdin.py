@@ -63,7 +63,7 @@ def test_the_reference_passes_every_test(verifier, name):
         ("sum", "x = 1\nprint((", "error", ["Error: SyntaxError: '(' was never closed", "At line 2"]),
         ("sum", "a, b = map(int, input().split())\nprint(a + b)\nraise SystemExit(3)", "error", ["the program ended with exit status 3"]),
         ("sum", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "error", ["was killed by signal 11"]),
-        ("sum", "while True: pass", "timeout", ["Time limit: the program took too "]),
+        ("sum", "while True: pass", "timeout", ["Time limit: the program "]),
         ("sum", "x = bytearray(10 ** 12)", "memory", ["Memory limit: MemoryError"]),
         ("sum", "", "no_code", ["There is no program."]),
         ("sum", "input()\ninput()", "error", ["Error: EOFError"]),

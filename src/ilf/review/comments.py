@@ -101,8 +101,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if isinstance(whole, dict):
             yield str(path), whole
             return
-    for number, row in read_rows(path):
-        yield f"{path}, row {number}", row
+    for place, row in read_rows(path):
+        yield f"{path}, {place}", row
 
 
 def _text(value: Any) -> str:

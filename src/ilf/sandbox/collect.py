@@ -16,15 +16,15 @@ from ilf.syntax import try_parse
 def collected(tests: Iterable[str]) -> list[str]:
     """The tests, each with a call that runs what it defines for a test runner.
 
-    That is functions called `test…` which nothing in the tests uses, classes called `Test…`, and subclasses
-    of `unittest.TestCase`. `unittest.main()` and `pytest.main()` are taken out, and what else stands under
+    That is functions called `test…` which nothing in the tests uses, classes called `Test…` and subclasses of
+    `unittest.TestCase` of which the tests make no object themselves. `unittest.main()` and `pytest.main()` are taken out, and what else stands under
     `if __name__ == "__main__":` is carried out.
     """
     texts = list(tests)
     if not any("def test" in text or "TestCase" in text or "__main__" in text for text in texts):
         return texts
     trees = [try_parse(text) for text in texts]
-    used = set()
+    used, made = set(), set()
     for tree in trees:
         if tree is not None:
             tree.body = [statement for node in tree.body for statement in _without_main(node)]
@@ -33,9 +33,14 @@ def collected(tests: Iterable[str]) -> list[str]:
                 for node in ast.walk(tree)
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
             }
+            made |= {
+                node.func.id
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            }
     found = []
     for text, tree in zip(texts, trees, strict=True):
-        names = [] if tree is None else [name for node in tree.body for name in _test_names(node, used)]
+        names = [] if tree is None else [name for node in tree.body for name in _test_names(node, used, made)]
         if tree is not None and "main" in text:
             text = ast.unparse(tree)
         call = f"{COLLECT}(globals(), {list(dict.fromkeys(names))})"
@@ -55,10 +60,10 @@ def _without_main(node: ast.stmt) -> list[ast.stmt]:
     return [node]
 
 
-def _test_names(node: ast.stmt, used: set[str]) -> list[str]:
+def _test_names(node: ast.stmt, used: set[str], made: set[str]) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return [node.name] if node.name.startswith("test") and node.name not in used else []
-    return [node.name] if isinstance(node, ast.ClassDef) else []
+    return [node.name] if isinstance(node, ast.ClassDef) and node.name not in made else []
 
 
 _COUNT = f"""

@@ -115,8 +115,8 @@ def told(fields: dict[str, Any], task: Task) -> dict[str, Any]:
     if found.pop("call", None) is not None and number is not None:
         found["call"] = shown(task).tests[number]
     match = _ERROR.fullmatch(found.get("error") or "")
+    found.pop("line", None)  # of what calls the program
     if match:
-        found.pop("line", None)
         found["error"] = match[2]
         found |= {"line": int(match[1])} if match[1] else {}
         if match[2].startswith("MemoryError"):
