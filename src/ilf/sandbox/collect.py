@@ -17,8 +17,8 @@ def collected(tests: Iterable[str]) -> list[str]:
     """The tests, each with a call that runs what it defines for a test runner.
 
     That is functions called `test…` which nothing in the tests uses, classes called `Test…` and subclasses of
-    `unittest.TestCase` of which the tests make no object themselves. `unittest.main()` and `pytest.main()` are taken out, and what else stands under
-    `if __name__ == "__main__":` is carried out.
+    `unittest.TestCase` of which the tests make no object themselves. `unittest.main()` and `pytest.main()`
+    are taken out, and what else stands under `if __name__ == "__main__":` is carried out.
     """
     texts = list(tests)
     if not any("def test" in text or "TestCase" in text or "__main__" in text for text in texts):

@@ -1,0 +1,1 @@
+"""The command line by room, put together by `ilf.cli`. Nothing heavy is imported before it is needed."""

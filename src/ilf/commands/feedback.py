@@ -1,0 +1,96 @@
+"""`ilf feedback`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilf.commands.options import (
+    Ids,
+    Source,
+    Unsafe,
+    limits_of,
+)
+
+feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
+
+
+@feedback_app.command("explain")
+def feedback_explain(
+    out: Annotated[Path, typer.Option(help="Where the feedback goes (JSONL), for `ilf refine`.")],
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help='JSONL rows {"task_id": …, "code": "…"}.')],
+    ids: Ids = None,
+    show_tests: Annotated[
+        bool, typer.Option("--show-tests", help="Speak of every test, not of the shown one only.")
+    ] = False,
+    limits: Annotated[
+        list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
+    ] = [],  # noqa: B006
+    unsafe: Unsafe = False,
+) -> None:
+    """Run programs and say in words why each wrong one fails: the feedback source `execution`.
+
+    Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.explain(
+        tasks, programs, out, ids=ids, verify=VerifyConfig(limits=limits_of(limits), unsafe=unsafe),
+        hide_tests=not show_tests,
+    )  # fmt: skip
+
+
+@feedback_app.command("rank")
+def feedback_rank(
+    tasks: Source,
+    programs: Annotated[Path, typer.Option(help="The model's samples (JSONL).")],
+    ids: Ids = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="How many tasks people can be asked about.")
+    ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="Refinements that follow people's texts: replay the choice.")
+    ] = None,
+    rest: Annotated[
+        Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Which failed tasks to ask people about first, and whether that order beats a random one.
+
+    Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.rank(
+        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
+    )
+
+
+@feedback_app.command("import")
+def feedback_import(
+    exports: Annotated[
+        list[Path],
+        typer.Argument(help="GitHub comments or GitLab discussions (JSON), SARIF, quoted patches."),
+    ],
+    repository: Annotated[Path, typer.Option(help="A git clone that has the commits.")],
+    out: Annotated[Path, typer.Option(help="The folder for tasks, feedback and what was dropped.")],
+    head: Annotated[str, typer.Option(help="The version that the review led to.")] = "HEAD",
+    tasks: Annotated[
+        str | None, typer.Option(help="Task source whose tests count, by the function's name.")
+    ] = None,
+    unsafe: Unsafe = False,
+) -> None:
+    """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
+
+    Example: ilf feedback import comments.json --repository . --out review
+    """
+    from ilf.config import VerifyConfig
+    from ilf.review.command import import_reviews
+
+    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
