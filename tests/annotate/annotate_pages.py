@@ -12,8 +12,9 @@ class Site:
     """A running app (in this process) and people signed in to it."""
 
     def __init__(self, store: Store, **options) -> None:
-        from ilf.annotate.app import Options, create_app
+        from ilf.annotate.app import create_app
         from ilf.annotate.checker import Checker
+        from ilf.annotate.web import Options
 
         self.store = store
         self.verifier = FakeVerifier()

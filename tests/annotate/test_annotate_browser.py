@@ -14,7 +14,7 @@ from annotate_queue import ANSWERS, PROGRAMS, TASKS, write_queue  # noqa: E402
 from annotate_server import CHROMIUM, FLAGS, Server, screenshots  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from ilf.annotate.app import STATIC  # noqa: E402
+from ilf.annotate.web import STATIC  # noqa: E402
 
 BUNDLE = STATIC / "bundle" / "app.js"
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"

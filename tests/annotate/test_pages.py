@@ -6,7 +6,7 @@ import pytest
 from annotate_pages import fields
 from annotate_samples import RIGHT
 
-from ilf.annotate import accounts, queue
+from ilf.annotate import accounts, own_work, queue
 from ilf.tasks import STARTER
 
 TEXT = "It adds a constant; add the number to itself instead."
@@ -219,7 +219,7 @@ def test_an_owner_runs_the_team(site):
     settings = site.store.settings
     assert (settings.overlap, settings.idle_minutes, settings.review) == (2, 45, True)
     owner = next(m.person for m in accounts.team(site.store) if m.person.name == "Boss")
-    assert queue.history(site.store, "settings")[-1]["person_id"] == owner.id
+    assert own_work.history(site.store, "settings")[-1]["person_id"] == owner.id
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from annotate_samples import RIGHT, make_failures, make_tasks
 
-from ilf.annotate import accounts, queue, review
+from ilf.annotate import accounts, own_work, queue, review
 from ilf.annotate.answers import Draft
 from ilf.annotate.store import Conflict, Store
 
@@ -85,7 +85,7 @@ def test_a_team_works_in_postgresql(url):
     assert store.accepted() == []
     review.accept(store, accounts.named(store, "Rev", "reviewer"), reply["answer"])
     assert [feedback.text for feedback in store.accepted()] == [answer.text]
-    actions = [row["action"] for row in queue.history(store, f"answers/{reply['answer']}")]
+    actions = [row["action"] for row in own_work.history(store, f"answers/{reply['answer']}")]
     assert actions == ["claim", "draft", "submit", "accept"]
     assert "postgres" in store.place
     store.close()

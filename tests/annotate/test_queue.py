@@ -3,7 +3,7 @@ import threading
 import pytest
 from annotate_samples import RIGHT, make_failures, make_tasks
 
-from ilf.annotate import accounts, queue, review
+from ilf.annotate import accounts, own_work, queue, review
 from ilf.annotate.answers import Draft
 from ilf.annotate.checks import MOST_TEXT
 from ilf.annotate.store import Conflict, Refused, Store
@@ -176,7 +176,7 @@ def test_submit_is_idempotent_by_key(store, ann):
     draft = Draft(text=TEXT)
     reply = queue.submit(store, ann, item, draft, key="k1")
     assert queue.submit(store, ann, item, draft, key="k1") == reply
-    assert len(queue.history(store, f"answers/{reply['answer']}")) == 2  # claim, submit
+    assert len(own_work.history(store, f"answers/{reply['answer']}")) == 2  # claim, submit
     with pytest.raises(Refused, match="another request"):
         queue.submit(store, ann, item, Draft(text="something else here"), key="k1")
 
@@ -315,7 +315,7 @@ def test_revising_replaces_and_keeps_history(store, ann):
     assert [f.text for f in store.accepted()] == [TEXT]  # an unfinished revision changes nothing
     queue.submit(store, ann, item, Draft(text="Better words about the same bug here."), version=saved.version)
     assert [f.text for f in store.accepted()] == ["Better words about the same bug here."]
-    log = queue.history(store, f"answers/{reply['answer']}")
+    log = own_work.history(store, f"answers/{reply['answer']}")
     assert [row["action"] for row in log] == ["claim", "submit", "draft", "revise"]
     assert log[-1]["before"]["text"] == TEXT and log[-1]["person_id"] == ann
 
@@ -341,7 +341,7 @@ def test_drafts_share_a_row_of_history_a_minute(store, clock, ann):
         version = queue.save_draft(store, ann, item, version, Draft(text="x" * (n + 1))).version
     clock.now += 120
     queue.save_draft(store, ann, item, version, Draft(text="y"))
-    drafts = [row for row in queue.history(store, "answers/1") if row["action"] == "draft"]
+    drafts = [row for row in own_work.history(store, "answers/1") if row["action"] == "draft"]
     assert len(drafts) == 2
     assert drafts[0]["after"]["draft"]["text"] == "x" * 10
 
@@ -370,9 +370,9 @@ def test_my_progress(store, clock, ann):
         queue.submit(store, ann, item, Draft(text=TEXT), seconds=seconds)
     clock.now += 1
     queue.skip(store, ann, queue.claim(store, ann), "other")
-    mine = queue.my_progress(store, ann)
+    mine = own_work.my_progress(store, ann)
     assert (mine.answered, mine.skipped, mine.median_seconds) == (2, 1, 90)
-    assert [a.state for a, _ in queue.my_items(store, ann)] == ["skipped", "accepted", "accepted"]
+    assert [a.state for a, _ in own_work.my_items(store, ann)] == ["skipped", "accepted", "accepted"]
     assert store.progress().median_seconds == 90
 
 

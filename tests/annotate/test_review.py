@@ -1,7 +1,7 @@
 import pytest
 from annotate_samples import RIGHT
 
-from ilf.annotate import accounts, queue, review
+from ilf.annotate import accounts, own_work, queue, review
 from ilf.annotate.answers import Draft
 from ilf.annotate.store import Conflict, Refused
 
@@ -56,7 +56,7 @@ def test_an_edit_keeps_the_author_and_both_forms(store, team):
     )
     (feedback,) = store.accepted()
     assert feedback.text == "Clearer words on it." and feedback.author == "Ann"
-    last = queue.history(store, f"answers/{reply['answer']}")[-1]
+    last = own_work.history(store, f"answers/{reply['answer']}")[-1]
     assert last["action"] == "edit" and last["person_id"] == rev and last["before"]["text"] == TEXT
 
 

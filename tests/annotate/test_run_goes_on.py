@@ -17,7 +17,7 @@ from annotate_server import CHROMIUM, FLAGS, Server  # noqa: E402
 from bytemodel import write_model  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
 
-from ilf.annotate.app import STATIC  # noqa: E402
+from ilf.annotate.web import STATIC  # noqa: E402
 from ilf.prompts import Prompter  # noqa: E402
 from ilf.records import Task, read_jsonl, write_jsonl  # noqa: E402
 

@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).parents[1] / "annotate"))
 
 from annotate_samples import make_failures, make_tasks
 
-from ilf.annotate import accounts, queue
+from ilf.annotate import accounts, own_work, queue
 from ilf.annotate.answers import Draft
 from ilf.annotate.collect import collect
 from ilf.annotate.store import Store
@@ -69,7 +69,7 @@ def test_what_is_used_stays_as_it_is(folder, failed):
     store = Store(folder.annotations)
     with pytest.raises(Exception, match="trains"):
         queue.undo(store, accounts.named(store, "Ann"), 1)
-    assert [row["action"] for row in queue.history(store, "answers/1")] == ["claim", "submit", "use"]
+    assert [row["action"] for row in own_work.history(store, "answers/1")] == ["claim", "submit", "use"]
 
 
 def test_it_goes_on_with_less_when_nothing_is_left(folder, failed):

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ilf.annotate import accounts, exchange, queue, review
 from ilf.annotate.answers import Draft, LongText, Work, clean, program, verdict
-from ilf.annotate.app import Caller, Web
 from ilf.annotate.checks import CATEGORIES
 from ilf.annotate.pages import web_of
 from ilf.annotate.pages.work import checked_refinement, hints_for
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Refused
+from ilf.annotate.web import Caller, Web
 
 DESCRIPTION = """\
 Authenticate with `Authorization: Bearer KEY`; the owner makes keys on the team page. A key acts for its

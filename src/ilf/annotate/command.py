@@ -289,7 +289,8 @@ def _serve(
         import uvicorn
 
         from ilf.annotate.accounts import owner_link
-        from ilf.annotate.app import STATIC, Options, create_app
+        from ilf.annotate.app import create_app
+        from ilf.annotate.web import STATIC, Options
     except ModuleNotFoundError as error:
         raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[annotate]'") from None
     listening = _listen(host, port)

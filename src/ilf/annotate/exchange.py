@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from ilf.annotate.accounts import named
 from ilf.annotate.checks import CATEGORIES, text_hash
-from ilf.annotate.schema import Answer, Candidate, Item, Person
-from ilf.annotate.store import MOST, Store, as_feedback, candidate, utc
+from ilf.annotate.schema import Answer, Candidate, Item, Person, candidate, utc
+from ilf.annotate.store import MOST, Store, as_feedback
 from ilf.errors import DataError
 from ilf.metrics import edit_distance
 from ilf.records import Feedback, Program, Task, Verdict

@@ -6,7 +6,6 @@ read is told (`Conflict`) when the answer changed since; whoever passes a `key` 
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 from ilf.annotate.answers import Draft, Work, based_on, check_content, content, fill_in
 from ilf.annotate.checks import Hint, text_hash
 from ilf.annotate.schema import Answer, Candidate, History, Item
-from ilf.annotate.store import ANSWERED, Change, Refused, Store, snapshot
+from ilf.annotate.store import ANSWERED, Change, Refused, Store
 from ilf.records import Task, Verdict
 
 REASONS = {
@@ -377,51 +376,3 @@ def undo(store: Store, person_id: int, item_id: int) -> None:
         if item.state == "questioned" and not _questions(change, item):
             item.state = "open"
         change.settle(item)
-
-
-# One's own work -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mine:
-    """One person's progress."""
-
-    answered: int
-    skipped: int
-    returned: int
-    median_seconds: float | None
-
-
-def my_progress(store: Store, person_id: int) -> Mine:
-    """How far one person is."""
-    with store.read() as session:
-        rows = session.execute(
-            select(Answer.state, Answer.seconds).where(Answer.person_id == person_id)
-        ).all()
-    times = [row.seconds for row in rows if row.state in ANSWERED and row.seconds > 0]
-    return Mine(
-        answered=sum(row.state in ANSWERED for row in rows),
-        skipped=sum(row.state == "skipped" for row in rows),
-        returned=sum(row.state == "returned" for row in rows),
-        median_seconds=statistics.median(times) if times else None,
-    )
-
-
-def my_items(store: Store, person_id: int) -> list[tuple[Answer, Item]]:
-    """One's own items, the latest first."""
-    with store.read() as session:
-        return list(
-            session.execute(
-                select(Answer, Item)
-                .join(Item, Answer.item_id == Item.id)
-                .where(Answer.person_id == person_id)
-                .order_by(Answer.updated.desc())
-            ).all()
-        )
-
-
-def history(store: Store, subject: str) -> list[dict[str, Any]]:
-    """All changes of one thing, the oldest first."""
-    with store.read() as session:
-        rows = session.scalars(select(History).where(History.subject == subject).order_by(History.id))
-        return [snapshot(row) for row in rows]

@@ -8,10 +8,13 @@ each other).
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from ilf.records import Program, Verdict
 
 _JSON = JSON(none_as_null=True)
 
@@ -187,3 +190,23 @@ class History(Base):
     after: Mapped[dict[str, Any] | None]
 
     __table_args__ = (Index(None, "subject"),)
+
+
+def snapshot(row: Base) -> dict[str, Any]:
+    """A row's columns as JSON-able values."""
+    return {column.name: getattr(row, column.name) for column in row.__table__.columns}
+
+
+def utc(seconds: float | None) -> str | None:
+    """A time as ISO 8601 in UTC, to the second."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def candidate(item: Item, place: int, program: Program, verdict: Verdict | None) -> Candidate:
+    """A candidate's row."""
+    return Candidate(
+        item_id=item.id,
+        rank=place,
+        program=program.model_dump(mode="json", exclude_defaults=True),
+        verdict=None if verdict is None else verdict.model_dump(mode="json", exclude_defaults=True),
+    )

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,20 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from ilf.annotate.database import Database
-from ilf.annotate.schema import Answer, Base, Candidate, History, Item, Person, Receipt, Setting
+from ilf.annotate.schema import (
+    Answer,
+    Base,
+    Candidate,
+    History,
+    Item,
+    Person,
+    Receipt,
+    Setting,
+    candidate,
+    snapshot,
+    utc,
+)
+from ilf.annotate.settings import Progress, Settings
 from ilf.errors import IlfError
 from ilf.feedback.ranking import rank
 from ilf.records import Feedback, Program, Task, Verdict
@@ -37,48 +50,6 @@ class Refused(IlfError):
 
 class Conflict(Refused):
     """The answer was changed elsewhere (another tab, a reviewer) since it was read."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a team works."""
-
-    overlap: int = 1
-    """People an item."""
-    review: bool = False
-    """Only answers that a reviewer accepted count."""
-    idle_minutes: float = 30.0
-    """A task comes back to the queue when its holder has done nothing for so long."""
-    title: str = "Feedback"
-    """Shown on top of each page."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far people are."""
-
-    items: int
-    """Items in all, removed ones left out."""
-    done: int
-    """Items with as many answers as asked for."""
-    accepted: int
-    """Accepted pieces of feedback."""
-    ready: int
-    """Items with as many accepted pieces as asked for: what a run that waits counts."""
-    waiting: int
-    """Answers that wait for a reviewer."""
-    returned: int
-    """Answers that went back to their author."""
-    held: int
-    """Items that someone is working on now."""
-    questioned: int
-    """Items whose tests or wording a reviewer has to look at."""
-    removed: int
-    """Items taken out."""
-    left: int
-    """Items that somebody can still work on or decide."""
-    median_seconds: float | None
-    """Median time an answer."""
 
 
 class Store:
@@ -406,21 +377,6 @@ class Change:
         return reply
 
 
-def candidate(item: Item, place: int, program: Program, verdict: Verdict | None) -> Candidate:
-    """A candidate's row."""
-    return Candidate(
-        item_id=item.id,
-        rank=place,
-        program=program.model_dump(mode="json", exclude_defaults=True),
-        verdict=None if verdict is None else verdict.model_dump(mode="json", exclude_defaults=True),
-    )
-
-
-def snapshot(row: Base) -> dict[str, Any]:
-    """A row's columns as JSON-able values."""
-    return {column.name: getattr(row, column.name) for column in row.__table__.columns}
-
-
 def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -> Feedback:
     """An answer as the record that travels to the next step."""
     if answer.imported is not None and not answer.edited:
@@ -440,8 +396,3 @@ def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -
         warnings=tuple(answer.warnings or ()),
         created=utc(answer.submitted),
     )
-
-
-def utc(seconds: float | None) -> str | None:
-    """A time as ISO 8601 in UTC, to the second."""
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -10,8 +10,8 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from ilf.annotate.app import Web
 from ilf.annotate.store import Refused
+from ilf.annotate.web import Web
 
 
 class Fields(Mapping[str, str]):

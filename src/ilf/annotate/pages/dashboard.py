@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ilf.annotate import exchange, statistics
-from ilf.annotate.app import Web
 from ilf.annotate.pages import web_of
 from ilf.annotate.store import Refused
+from ilf.annotate.web import Web
 
 router = APIRouter(include_in_schema=False)
 _SILENT_SECONDS = 15.0

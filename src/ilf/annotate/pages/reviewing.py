@@ -6,13 +6,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ilf.annotate import queue, review
+from ilf.annotate import own_work, review
 from ilf.annotate.answers import clean, content, program, verdict
-from ilf.annotate.app import Caller, Web, back_to
 from ilf.annotate.checks import CATEGORIES, EXPLAINED, HINTS
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.pages.work import draft_of
 from ilf.annotate.store import Refused
+from ilf.annotate.web import Caller, Web, back_to
 from ilf.records import Task, Verdict
 
 router = APIRouter(include_in_schema=False)
@@ -47,7 +47,7 @@ def _page(
         task=Task.model_validate(item.task), program=program(chosen), verdict=verdict(chosen),
         code=clean(program(chosen).code), draft=content(row),
         checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
-        others=review.others(web.store, row), log=queue.history(web.store, f"answers/{row.id}"),
+        others=review.others(web.store, row), log=own_work.history(web.store, f"answers/{row.id}"),
         categories=CATEGORIES, explained=EXPLAINED, hint_texts=HINTS, problem=problem,
     )  # fmt: skip
 

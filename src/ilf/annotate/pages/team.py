@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ilf.annotate import accounts
-from ilf.annotate.app import Caller, Web, back_to
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.store import Refused
+from ilf.annotate.web import Caller, Web, back_to
 
 router = APIRouter(include_in_schema=False)
 

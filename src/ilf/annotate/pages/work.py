@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ilf.annotate import queue
+from ilf.annotate import own_work, queue
 from ilf.annotate.answers import Draft, Work, clean, program, verdict
-from ilf.annotate.app import Caller, Web, back_to, wants_json
 from ilf.annotate.checks import CATEGORIES, EXPLAINED, Hint, check, edits
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Conflict, Refused
+from ilf.annotate.web import Caller, Web, back_to, wants_json
 from ilf.records import Verdict, describe
 
 router = APIRouter(include_in_schema=False)
@@ -80,7 +80,7 @@ def next_task(request: Request, done: int | None = None, skipped: int | None = N
     said = f"?done={done}" if done is not None else f"?skipped={skipped}" if skipped is not None else ""
     if item is not None:
         return back_to(f"/items/{item}{said}")
-    mine = queue.my_progress(web.store, caller.id)
+    mine = own_work.my_progress(web.store, caller.id)
     return web.page(request, "empty.html", caller=caller, mine=mine, done=done, skipped=skipped)
 
 
@@ -124,7 +124,7 @@ def _page(
         "explained": EXPLAINED,
         "reasons": REASONS,
         "key": secrets.token_urlsafe(12),
-        "mine": queue.my_progress(web.store, caller.id),
+        "mine": own_work.my_progress(web.store, caller.id),
         "sandbox": web.checker,
         "hints": [],
         "seen": [],
@@ -280,12 +280,12 @@ def mine(request: Request) -> Response:
     """One's own earlier items."""
     web = web_of(request)
     caller = web.caller(request)
-    rows = queue.my_items(web.store, caller.id)
+    rows = own_work.my_items(web.store, caller.id)
     return web.page(
         request,
         "mine.html",
         caller=caller,
         rows=rows,
-        mine=queue.my_progress(web.store, caller.id),
+        mine=own_work.my_progress(web.store, caller.id),
         reasons=REASONS,
     )
