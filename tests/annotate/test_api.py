@@ -1,5 +1,11 @@
+import errno
+import sqlite3
+
 import pytest
 from annotate_samples import RIGHT
+from sqlalchemy.exc import OperationalError
+
+from ilf.annotate import queue
 
 TEXT = "It adds a constant; add the number to itself instead."
 
@@ -114,3 +120,33 @@ def test_the_api_is_described(site):
     assert not any(path.startswith(("/work", "/items")) for path in described["paths"])
     operation = described["paths"]["/api/v1/claim"]["post"]
     assert operation["summary"] and operation["security"]
+
+
+@pytest.mark.parametrize("number", [2**63, 99999999999999999999, -(2**64)])
+def test_numbers_beyond_64_bits_are_no_items(site, api, number):
+    vendor = api("Vendor")
+    assert vendor("GET", f"/items/{number}").status_code == 422  # the API documents the range
+    owner = site.person("Olga", "owner")
+    for page in (f"/items/{number}", f"/review/{number}"):
+        reply = owner.get(page)
+        assert reply.status_code == 404 and "no such" in reply.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")],
+    ids=["file", "database"],
+)
+def test_a_full_disk_is_said_in_words(api, monkeypatch, error):
+    vendor = api("Vendor")
+    item = vendor("POST", "/claim").json()
+
+    def full(*args, **kwargs):
+        raise error if isinstance(error, OSError) else OperationalError("INSERT", {}, error)
+
+    monkeypatch.setattr(queue, "save_draft", full)
+    reply = vendor("PUT", f"/items/{item['item']}/draft", {"text": "half", "version": item["version"]})
+    assert reply.status_code == 507
+    assert reply.json()["error"].startswith("the server's disk is full: nothing of this was saved")
+    monkeypatch.undo()
+    assert vendor("PUT", f"/items/{item['item']}/draft", {"text": "half"}).status_code == 200

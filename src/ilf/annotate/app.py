@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +21,8 @@ from ilf.annotate.pages import account, dashboard, reviewing, team, work
 from ilf.annotate.security import Guard, NotSignedIn
 from ilf.annotate.store import Refused, Store
 from ilf.annotate.web import STATIC, Options, Web, wants_json
+
+FULL = "the server's disk is full: nothing of this was saved. Keep your text, tell the owner, and try again"
 
 
 class _Static(StaticFiles):
@@ -82,5 +86,25 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return refused(request, Refused(f"{where}: {first['msg']}", status=422))
+
+    @app.exception_handler(OverflowError)
+    def too_large(request: Request, error: OverflowError) -> Response:
+        # A number of more than 64 bits in an address: no row has it.
+        return refused(request, Refused("there is no such page", status=404))
+
+    @app.exception_handler(OSError)
+    def no_room(request: Request, error: OSError) -> Response:
+        if error.errno != errno.ENOSPC:
+            raise error
+        return refused(request, Refused(FULL, status=507))
+
+    @app.exception_handler(DBAPIError)
+    def database_error(request: Request, error: DBAPIError) -> Response:
+        said = str(error.orig)
+        if "out of range" in said:  # PostgreSQL's word for the same
+            return refused(request, Refused("there is no such page", status=404))
+        if "disk is full" in said or "No space left" in said:
+            return refused(request, Refused(FULL, status=507))
+        raise error
 
     return app
