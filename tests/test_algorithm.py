@@ -13,7 +13,7 @@ import pytest
 from toy import config, outputs, world
 from toy import tasks as toy_tasks
 
-from ilf import learners, policy, runfolder
+from ilf import learners, metrics, policy, rounds, runfolder
 from ilf.algorithm import run
 from ilf.errors import (
     ConfigError,
@@ -27,7 +27,7 @@ from ilf.errors import (
     TrainingError,
 )
 from ilf.kinds import function
-from ilf.records import Example, Feedback, Program, Refinement, Verdict, read_jsonl, write_jsonl
+from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
 from ilf.sampling import scripted
 from ilf.steps import evaluation, examples, feedback, programs, verdicts
 
@@ -222,6 +222,31 @@ def test_a_later_round_asks_about_what_still_fails_and_replays_the_rest(tmp_path
     counts = folder.read_manifest().steps
     assert counts["round-1/7-model"].counts["examples"] == 3
     assert counts["round-2/7-model"].counts["examples"] == 5  # the first three are replayed
+
+
+def test_the_last_screen_has_the_curve_by_round_with_what_was_forgotten(tmp_path, fake_sandbox, capsys):
+    two_rounds(tmp_path)
+    lines = capsys.readouterr().out.split("By round")[1].splitlines()
+    assert [line.split()[:2] for line in lines if "%" in line] == [
+        ["before", "0.0%"],
+        ["round", "1"],
+        ["round", "2"],
+    ]
+    assert sum("0 of 0" in line for line in lines) == 2
+
+
+def test_forgetting_counts_tasks_that_are_no_longer_solved():
+    def evaluated(*passed):
+        verdicts = [
+            Verdict(task_id=f"t{n}", program_id=f"p{n}", status="passed" if p else "failed")
+            for n, p in enumerate(passed)
+        ]
+        of = [
+            Task(task_id=f"t{n}", description="", entry_point="f", tests=("1",)) for n in range(len(passed))
+        ]
+        return metrics.evaluate(metrics.count(of, verdicts), split="test", temperature=0, n=1, ks=[1])
+
+    assert rounds.forgotten(evaluated(1, 1, 1, 0), evaluated(1, 0, 1, 1)) == (3, 1)
 
 
 def test_without_replay_a_round_learns_its_own_examples_only(tmp_path, fake_sandbox):

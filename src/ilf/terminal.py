@@ -87,7 +87,8 @@ def comparison_line(c: Comparison) -> str:
 
 
 def print_results(folder: RunFolder) -> None:
-    """The evaluations of every round."""
+    """The evaluations of every round, and their curve where there are several."""
+    pairs: list[tuple[Evaluation, Evaluation]] = []
     for number, files in enumerate(folder.rounds(), start=1):
         if not files.evaluation.exists():
             continue
@@ -101,6 +102,20 @@ def print_results(folder: RunFolder) -> None:
             [Comparison.model_validate(c) for c in raw["paired"]],
         )
         console().print(pays(raw))
+        pairs.append(
+            (
+                Evaluation.model_validate(raw["arms"]["before"]),
+                Evaluation.model_validate(raw["arms"]["after"]),
+            )
+        )
+    if len(pairs) > 1:
+        from ilf.rounds import curve
+
+        print_table(
+            "By round",
+            ["", "pass@1", "solved by the model before, and no more"],
+            [[label, percent(e.pass_at.get(1)), lost or "–"] for label, e, lost in curve(pairs)],
+        )
 
 
 def pays(raw: Mapping[str, Any]) -> str:

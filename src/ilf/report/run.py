@@ -91,8 +91,17 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
     )
     if comparisons:
         section.parts.append(parts.comparison_table("comparison", "Paired differences.", comparisons))
-        power = next((c.power for c in comparisons if c.metric == "pass@1"), comparisons[0].power)
-        section.text.append(power)
+        # Of the last model, which is what the run is about.
+        section.text.append(
+            [c for c in comparisons if c.metric in ("pass@1", comparisons[0].metric)][-1].power
+        )
+    own, final = evaluations.get(ARM_NAMES["own"]), [*evaluations.values()][-1]
+    if own is not None and 1 in own.pass_at.keys() & final.pass_at.keys():
+        d = compare([own], [final]).difference
+        section.text.append(
+            f"Beside fine-tuning on the model's own correct samples, which need no feedback, it makes "
+            f"{100 * d.value:+.1f} points of pass@1 [{100 * d.low:+.1f}, {100 * d.high:+.1f}]."
+        )
     section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
     return section
 
