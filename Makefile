@@ -21,7 +21,8 @@ demo: $(VENV)/.models
 	$(BIN)/ilf run configs/demo.toml
 
 test: $(VENV)/.dev browser
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Tokens to text: whatever the tokens' edges, the text is the decoder's, cut before the first stop string."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tinymodels import byte_tokenizer
 
@@ -26,9 +26,14 @@ def stream(tokens, stop=(), max_tokens=1000, prompt="prompt é"):
 
 
 @given(LETTERS, st.lists(st.text(st.sampled_from("ab\n`é"), min_size=1, max_size=3), max_size=3))
+@example("`é`", ["é", "`é`"])
 def test_the_text_is_cut_before_the_first_stop_string(text, stop):
     found = stream([*TOKENIZER(text).input_ids, 0], tuple(stop))
-    at = min((text.find(part) for part in stop if part in text), default=len(text))
+    # The one that is complete first; of those that are complete together, the longest.
+    _, at = min(
+        ((text.find(part) + len(part), text.find(part)) for part in stop if part in text),
+        default=(0, len(text)),
+    )
     assert found.text == text[:at]
     assert found.finish == "stop"
     assert found.text == cut(text, stop)

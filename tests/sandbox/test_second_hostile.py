@@ -10,6 +10,8 @@ import pytest
 
 from ilf.sandbox import Limits, Verifier
 
+pytestmark = pytest.mark.alone
+
 LIMITS = Limits(
     cpu_seconds=0.3, wall_seconds=0.5, memory_mb=96, processes=16, open_files=64, file_mb=4, output_kb=16
 )

@@ -14,6 +14,8 @@ from ilf.sandbox import Limits, Verifier, stdin
 from ilf.tasks import load_tasks
 from ilf.tasks.check import audit
 
+pytestmark = pytest.mark.alone
+
 CHECKER = """
 def check(input, output, expected):
     a, b = map(int, output.split())

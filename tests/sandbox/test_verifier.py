@@ -21,6 +21,7 @@ from ilf.sandbox import verify as verify_function
 from ilf.sandbox.inside import codec, plain
 from ilf.sandbox.seccomp import seccomp_filter
 
+pytestmark = pytest.mark.alone
 TASK = Task(task_id="t", description="d", entry_point="f", tests=("assert f(2) == 4", "assert f(3) == 9"))
 TASKS = {"t": TASK}
 RIGHT = "def f(x): return x * x\n"

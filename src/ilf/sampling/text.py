@@ -55,8 +55,12 @@ def sample_key(seed: int, prompt: str, occurrence: int, index: int) -> int:
 
 
 def cut(text: str, stop: Sequence[str], start: int = 0) -> str:
-    """`text` up to the first of the stop strings, looked for from `start` on."""
-    return text[: min((at for part in stop if (at := text.find(part, start)) >= 0), default=len(text))]
+    """`text` up to the stop string that is complete first, looked for from `start` on.
+
+    That is where a sample ends that is read as it grows: of "b" and "abc" in "abc" it is "b".
+    """
+    found = [(at + len(part), at) for part in stop if (at := text.find(part, start)) >= 0]
+    return text[: min(found)[1]] if found else text
 
 
 class TextStream:
