@@ -16,7 +16,7 @@ from ilf.config import RunConfig
 from ilf.errors import ConfigError, DataError, RunFolderError
 from ilf.learners import learner_of, require_training
 from ilf.progress import say
-from ilf.records import Task
+from ilf.records import Feedback, Task
 from ilf.runfolder import Manifest, RunFolder
 
 
@@ -102,8 +102,7 @@ def _keep_apart(tasks: Tasks, config: RunConfig) -> Tasks:
     """`tasks` with some of `train` as validation tasks; never one with recorded feedback, which is needed."""
     from ilf.feedback import recorded
 
-    paths = {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}
-    annotated = {item.task_id for path in paths if path is not None for item in recorded.read(path)}
+    annotated = {item.task_id for path in _recorded_paths(config) for item in recorded.read(path)}
     free = [task.task_id for task in tasks.train if task.task_id not in annotated]
     share = 2 if config.feedback.source == "recorded" else 4  # else each of them is one less to ask about
     count = min(config.tasks.validation, len(free) // share)
@@ -137,6 +136,12 @@ def recorded_path(config: RunConfig, number: int) -> Path | None:
     return Path(path)
 
 
+def _recorded_paths(config: RunConfig) -> list[Path]:
+    """The files of recorded feedback of all rounds, each once, the first round's first."""
+    paths = (recorded_path(config, number) for number in range(1, config.rounds + 1))
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
+
 def check_needs(config: RunConfig, tasks: Tasks) -> None:
     """Before hours of work: is what the later steps need there, and can it be read?
 
@@ -153,9 +158,8 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     learner_of(config.learner.name)
     for kind in {task.kind for task in tasks.everything.values()}:
         kind_of(kind)
-    for path in {recorded_path(config, number) for number in range(1, config.rounds + 1)} - {None}:
-        assert path is not None
-        recorded.read(path, tasks.everything if "recorded" in asked.sources else None)
+    known = tasks.everything if "recorded" in asked.sources else None
+    items = [recorded.read(path, known) for path in _recorded_paths(config)]
     others = [config.refiner_model, asked.model if "model" in asked.sources else None]
     for model in filter(None, others):
         policy.get(model, config.engine, config.prompts.style)
@@ -164,7 +168,8 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     require_training(taught, config.engine)
     if config.engine.name == "scripted":
         return  # a rehearsal: its numbers mean nothing anyway
-    for line in _expectations(config, tasks):
+    first = items[0] if asked.source == "recorded" else None
+    for line in _expectations(config, tasks, first):
         say(f"expect little: {line}")
     if config.evaluation.control:
         say(
@@ -173,15 +178,18 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
         )
 
 
-def _expectations(config: RunConfig, tasks: Tasks) -> list[str]:
-    """What too little data means for this run's result, and what would help (`ilf.outlook`)."""
-    from ilf.feedback import recorded
+def _expectations(config: RunConfig, tasks: Tasks, items: Sequence[Feedback] | None) -> list[str]:
+    """What too little data means for this run's result, and what would help (`ilf.outlook`).
+
+    Args:
+        config: of the run.
+        tasks: its tasks.
+        items: the first round's feedback, where it is recorded.
+    """
     from ilf.outlook import expectations, held_out_too_small
 
-    path = recorded_path(config, 1)
-    if config.feedback.source != "recorded" or path is None:
+    if items is None:
         return list(held_out_too_small(len(tasks.test)))
-    items = recorded.read(path, tasks.everything)
     of = {
         name: {task.task_id for task in split}
         for name, split in (("refine", tasks.refine), ("train", tasks.train))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ilf.metrics import Comparison, Evaluation
+from ilf.metrics import Comparison, Evaluation, points
 from ilf.progress import say
 from ilf.records import Example, Feedback
 from ilf.runfolder import RoundFolder, RunFolder
@@ -44,10 +44,9 @@ def reason_to_stop(files: RoundFolder) -> str | None:
     gain = Comparison.model_validate(raw["paired"][0])
     if gain.difference.low > 0:
         return None
-    d = gain.difference
     return (
-        f"on {gain.tasks} validation tasks this round changed {gain.metric} by {100 * d.value:+.1f} points "
-        f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]: no gain that can be told from noise, so no further round"
+        f"on {gain.tasks} validation tasks this round changed {gain.metric} by {points(gain.difference)}: "
+        f"no gain that can be told from noise, so no further round"
     )
 
 
@@ -71,8 +70,10 @@ def say_best(folder: RunFolder) -> None:
     best = best_round(folder)
     if best is None:
         return
-    where = f"{folder.round(best).model}" if best else "the model it started from: no round improved it"
-    say(f"best on the validation tasks: round {best}, {where}" if best else f"best: {where}")
+    if best:
+        say(f"best on the validation tasks: round {best}, {folder.round(best).model}")
+    else:
+        say("best: the model it started from: no round improved it")
 
 
 def forgotten(before: Evaluation, after: Evaluation) -> tuple[int, int]:

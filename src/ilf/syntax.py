@@ -7,7 +7,7 @@ import io
 import re
 import tokenize
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,6 +78,20 @@ def first_line(node: ast.stmt) -> int:
     if isinstance(node, Definition) and node.decorator_list:
         return min(decorator.lineno for decorator in node.decorator_list)
     return node.lineno
+
+
+def needed_statements(tree: ast.Module, names: Collection[str], apart: ast.stmt) -> set[int]:
+    """Places of the top-level statements that bind `names`, or what such statements use, without `apart`."""
+    wanted, kept = set(names), set[int]()
+    grew = True
+    while grew:
+        grew = False
+        for place, node in enumerate(tree.body):
+            if node is not apart and place not in kept and bound_names(node) & wanted:
+                kept.add(place)
+                wanted |= used_names(node)
+                grew = True
+    return kept
 
 
 def segment(lines: list[str], node: ast.stmt) -> str:
@@ -189,16 +203,7 @@ def signature_only(prefix: str, entry_point: str, needed: Iterable[str] = ()) ->
     if hole is None or hole.node.name != entry_point or hole.node is not hole.top:
         return prefix
     tree, node = hole.tree, hole.node
-    wanted = set(needed) | _signature_names(node)
-    kept: set[int] = set()
-    grew = True
-    while grew:
-        grew = False
-        for index, statement in enumerate(tree.body):
-            if index not in kept and statement is not node and bound_names(statement) & wanted:
-                kept.add(index)
-                wanted |= used_names(statement)
-                grew = True
+    kept = needed_statements(tree, set(needed) | _signature_names(node), node)
     lines = prefix.rstrip("\n").split("\n")
     parts = []
     for index, statement in enumerate(tree.body):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ilf.metrics import Comparison, Estimate, Evaluation
+from ilf.metrics import Comparison, Estimate, Evaluation, points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,7 @@ def comparison_line(c: Comparison) -> str:
     together = "" if c.family is None else f" over the {c.family} comparisons made together"
     holm = "" if c.p_holm is None else f" ({c.p_holm:.3f} by Holm's correction{together})"
     return (
-        f"{c.metric}: {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], "
+        f"{c.metric}: {points(d)}, "
         f"p = {c.p:.3f}{holm}, {c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
     )
 
@@ -93,7 +93,9 @@ def print_results(folder: RunFolder) -> None:
         if not files.evaluation.exists():
             continue
         raw: dict[str, Any] = json.loads(files.evaluation.read_text(encoding="utf-8"))
-        arms = {NAMES.get(arm, arm): Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
+        found = {arm: Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
+        pairs.append((found["before"], found["after"]))
+        arms = {NAMES.get(arm, arm): evaluation for arm, evaluation in found.items()}
         first = next(iter(arms.values()))
         refined = Evaluation.model_validate(raw["refinement"])
         print_evaluations(
@@ -102,12 +104,6 @@ def print_results(folder: RunFolder) -> None:
             [Comparison.model_validate(c) for c in raw["paired"]],
         )
         console().print(pays(raw))
-        pairs.append(
-            (
-                Evaluation.model_validate(raw["arms"]["before"]),
-                Evaluation.model_validate(raw["arms"]["after"]),
-            )
-        )
     if len(pairs) > 1:
         from ilf.rounds import curve
 
@@ -125,23 +121,16 @@ def pays(raw: Mapping[str, Any]) -> str:
         raw: what `8-evaluation.json` holds.
     """
     gain = Comparison.model_validate(raw["paired"][0])
-    told = f"Feedback gained {_points(gain)} of {gain.metric} on {gain.tasks} held-out tasks"
+    told = f"Feedback gained {points(gain.difference)} of {gain.metric} on {gain.tasks} held-out tasks"
     if "control" not in raw:
         return f"{told}; what own correct samples alone gain was not measured."
     alone, over = (Comparison.model_validate(c) for c in raw["control"])
-    told += f", the model's own correct samples alone {_points(alone)}: "
+    told += f", the model's own correct samples alone {points(alone.difference)}: "
     if over.difference.low > 0:
-        return f"{told}feedback paid, {_points(over)} more than what is free."
+        return f"{told}feedback paid, {points(over.difference)} more than what is free."
     if over.difference.high < 0:
-        return f"{told}feedback did not pay, what is free is better by {_points(over, -1)}."
-    return f"{told}no difference between the two that can be told from noise ({_points(over)})."
-
-
-def _points(c: Comparison, sign: int = 1) -> str:
-    """`+3.1 points [+1.0, +5.2]`."""
-    d = c.difference
-    low, high = sorted((sign * d.low, sign * d.high))
-    return f"{100 * sign * d.value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        return f"{told}feedback did not pay, what is free is better by {points(over.difference, -1)}."
+    return f"{told}no difference between the two that can be told from noise ({points(over.difference)})."
 
 
 def print_profile(manifest: Manifest) -> None:

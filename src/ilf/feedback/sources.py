@@ -81,7 +81,10 @@ def from_file(asked: Asked, place: Place) -> list[Feedback]:
     )  # fmt: skip
     for what, count in counts.items():
         say(f"    {what}: {count}")
-    ours, written = {p.model for p in asked.programs}, {(p.task_id, p.code) for p in asked.programs}
+    ours, written = set(), set()
+    for program in asked.programs:
+        ours.add(program.model)
+        written.add((program.task_id, program.code))
     items = [
         item.model_copy(
             update={"foreign": item.model not in ours and (item.task_id, item.code) not in written}

@@ -15,7 +15,7 @@ from ilf.metrics.models import (
 )
 from ilf.metrics.passk import count, evaluate, pass_at_k, per_task
 from ilf.metrics.text import edit_distance, relative_edit_distance
-from ilf.metrics.types import Comparison, Estimate, Evaluation, TaskCounts
+from ilf.metrics.types import Comparison, Estimate, Evaluation, TaskCounts, points
 
 __all__ = [
     "CONFIDENCE",
@@ -40,6 +40,7 @@ __all__ = [
     "per_task",
     "permutation_p",
     "perplexity",
+    "points",
     "relative_edit_distance",
     "with_holm",
 ]

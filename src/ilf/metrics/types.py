@@ -17,6 +17,12 @@ class Estimate(_Frozen):
     high: float
 
 
+def points(difference: Estimate, sign: int = 1) -> str:
+    """A difference of rates in words, `+3.1 points [+1.0, +5.2]`; with `sign` −1 the other way round."""
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return f"{100 * sign * difference.value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
 class TaskCounts(_Frozen):
     """What came of one task's samples."""
 

@@ -15,6 +15,7 @@ from ilf.syntax import (
     Definition,
     bound_names,
     definition,
+    needed_statements,
     parse,
     segment,
     split_at_signature,
@@ -165,15 +166,7 @@ def _needed(source: str, name: str) -> str | None:
     target = definition(tree, name)
     if target is None:
         return None
-    wanted, kept = used_names(target), set[int]()
-    grew = True
-    while grew:
-        grew = False
-        for place, node in enumerate(tree.body):
-            if node is not target and place not in kept and bound_names(node) & wanted:
-                kept.add(place)
-                wanted |= used_names(node)
-                grew = True
+    kept = needed_statements(tree, used_names(target), target)
     above = [segment(lines, tree.body[place]) for place in sorted(kept)]
     return "".join([*above, segment(lines, target)])
 

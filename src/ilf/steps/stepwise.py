@@ -62,10 +62,7 @@ class RefineByParts(Refine):
                 live = [c for c in chains if number < len(c.parts) and not c.verdict.passed]
                 if not live:
                     break
-                items = [
-                    c.item.model_copy(update={"code": c.refinement.code, "text": c.parts[number]})
-                    for c in live
-                ]
+                items = [_next(chain, number) for chain in live]
                 prompts = [self._prompt(writer, item) for item in items]
                 left = [self.tasks[item.task_id] for item in items]
                 require_room(writer, prompts, self.sampling, left, job.out)
