@@ -276,6 +276,15 @@ def test_rounds_end_where_nothing_fails_any_more(tmp_path, fake_sandbox, capsys)
     assert "nothing is left for round 2" in capsys.readouterr().err
 
 
+def test_why_an_earlier_call_stopped_is_forgotten_by_one_that_does_not(tmp_path, fake_sandbox):
+    path = str(tmp_path / "feedback.jsonl")
+    feedback = {"path": path, "only_unsolved": False}
+    folder = run(world(tmp_path, rounds=2, feedback=feedback), tmp_path / "run")
+    assert folder.read_manifest().stopped is not None
+    run(config(tmp_path, rounds=1, feedback=feedback), tmp_path / "run")
+    assert folder.read_manifest().stopped is None
+
+
 def test_a_round_without_a_gain_on_the_validation_tasks_is_the_last(tmp_path, fake_sandbox, capsys):
     settings = world(tmp_path)
     path = tmp_path / "feedback.jsonl"

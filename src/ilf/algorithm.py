@@ -44,7 +44,7 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         tasks = prepare_tasks(config)
         manifest = open_manifest(run_folder, config.identity(), "run", own=("script.jsonl",))
         manifest.tasks_hash = source_hash([*tasks.refine, *tasks.train, *tasks.test])
-        manifest.seed = config.seed
+        manifest.seed, manifest.stopped = config.seed, None
         do = Runner(run_folder, manifest, place_of(config.place.name), lambda: check_sandbox(config.verify))
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
