@@ -5,7 +5,7 @@
 Both arms begin with the same drafts. An unsolved task (its shown test fails) is refined for up to `--turns`
 turns of `-n` samples; plain resampling draws `-n` programs a turn until it has sampled at least as many
 tokens on that task, or the shown test passes. Neither sees a hidden test; the chosen programs are then judged by
-all tests. Tokens are sampled ones: a refinement's prompt is longer than a program's, and is counted apart.
+all tests. Tokens are sampled ones: that a refinement's prompt is longer than a program's is not counted.
 Intervals are 95% bootstrap over tasks, the p-value is of the paired randomisation test.
 """
 

@@ -180,6 +180,66 @@ def rank(
     )
 
 
+def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
+    """Print how far the rules for kinds of bug agree with the tags that people gave, as kappa.
+
+    The wrong programs are run: one of the rules looks at the failure alone. Without a tag in the file the two
+    rules are compared with one another.
+
+    Raises:
+        DataError: no feedback on the tasks.
+        SandboxUnavailable: there is no isolation to run programs in.
+    """
+    from ilf.feedback import recorded, tagger
+    from ilf.feedback.case import Case
+
+    tasks = by_id(load_tasks(source))
+    items = recorded.read(feedback, tasks)
+    tagged = [item for item in items if item.tags]
+    # Where an item is on a program that passes there is no failure to look at.
+    programs = [Program(task_id=item.task_id, code=item.code) for item in tagged or items]
+    check_sandbox(verify)
+    with progress("verifying programs", len(programs)) as bar:
+        verdicts = list(Local().verify(tasks, programs, verify, bar))
+    judged = [
+        (
+            item,
+            tagger.categories(item.text),
+            tagger.of_failure(Case(tasks[item.task_id], program, verdict, False)),
+        )
+        for item, program, verdict in zip(tagged or items, programs, verdicts, strict=True)
+        if verdict.status not in ("passed", "sandbox_error")
+    ]
+    if not judged:
+        raise DataError(f"{feedback}: no feedback on programs that fail")
+
+    def cell(one: Sequence[Sequence[str]], two: Sequence[Sequence[str]], name: str) -> str:
+        found = metrics.kappa([name in tags for tags in one], [name in tags for tags in two])
+        return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+    people, texts = [item.tags for item, _, _ in judged], [found for _, found, _ in judged]
+    failures = [found for _, _, found in judged]
+    used = {tag for tags in (*people, *texts, *failures) for tag in tags}
+    known = [name for name in tagger.PAPER_CATEGORIES if name in used]
+
+    def share(of: Sequence[Sequence[str]], name: str) -> str:
+        return f"{sum(name in tags for tags in of) / len(of):.0%}"
+
+    columns, pairs = ["text and failure"], [(texts, failures)]
+    if tagged:
+        columns = ["people and text", "people and failure", *columns]
+        pairs = [(people, texts), (people, failures), *pairs]
+    print_table(
+        f"Kinds of bug: {len(judged)} items, {'tags by people' if tagged else 'none tagged by people'}",
+        ["kind", "people", "text", "failure", *(f"kappa, {name}" for name in columns)],
+        [
+            [name, share(people, name) if tagged else "–", share(texts, name), share(failures, name),
+             *(cell(one, two, name) for one, two in pairs)]
+            for name in known
+        ],
+    )  # fmt: skip
+
+
 def _verified(
     path: Path, tasks: Mapping[str, Task], verify: VerifyConfig
 ) -> tuple[list[Program], list[Verdict]]:

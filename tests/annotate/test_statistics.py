@@ -46,6 +46,17 @@ def test_filters_words_bugs_and_times(worked):
     assert total.categories["logic"] == 3 and total.categories["algebra"] == 3 and total.tagged == 4
 
 
+def test_untagged_answers_get_kinds_by_rule_and_are_not_counted_as_tagged(store):
+    ann = accounts.named(store, "Ann")
+    queue.submit(
+        store, ann, queue.claim(store, ann), Draft(text="The recursion has no base case here at all.")
+    )
+    queue.submit(store, ann, queue.claim(store, ann), Draft(text="The recursion is wrong.", tags=["logic"]))
+    total = statistics.dashboard(store).total
+    assert total.suggested == {"recursion": 1}
+    assert total.tagged == 1 and total.categories["recursion"] == 0
+
+
 def test_each_person(worked):
     people = {figures.name: figures for figures in statistics.dashboard(worked).people}
     assert set(people) == {"Ann", "Ben"}

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from ilf.annotate.checks import CATEGORIES
 from ilf.annotate.schema import Answer, Candidate, Item, Person
 from ilf.annotate.store import ANSWERED, Store
+from ilf.feedback import tagger
 
 PAPER_CATEGORIES = {
     "logic": 30, "formatting": 36, "missing step": 10, "algebra": 10, "recursion": 4, "regex": 6,
@@ -52,6 +53,8 @@ class Figures:
     """Answers by kind of bug (an answer can have several)."""
     tagged: int = 0
     """Answers with any."""
+    suggested: dict[str, int] = field(default_factory=dict)
+    """Answers without a tag by the kinds that their text suggests (`feedback.tagger`), commonest first."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,9 @@ def _figures(name: str, rows: Sequence[tuple[Answer, int]]) -> Figures:
         warned=sum(bool(a.warnings) for a in answers),
         categories={name: tags.get(name, 0) for name in CATEGORIES},
         tagged=sum(bool(a.tags) for a in answers),
+        suggested=dict(
+            Counter(n for a in answers if not a.tags for n in tagger.categories(a.text or "")).most_common()
+        ),
     )
 
 

@@ -72,6 +72,22 @@ def feedback_rank(
     )
 
 
+@feedback_app.command("agree")
+def feedback_agree(
+    tasks: Source,
+    feedback: Annotated[Path, typer.Option(help="Feedback with tags: our JSONL, or any known form.")],
+    unsafe: Unsafe = False,
+) -> None:
+    """How far kinds of bug by machine agree with the tags that people gave (Cohen's kappa).
+
+    Example: ilf feedback agree --tasks starter --feedback src/ilf/tasks/starter/feedback.jsonl
+    """
+    from ilf import standalone
+    from ilf.config import VerifyConfig
+
+    standalone.agree(tasks, feedback, verify=VerifyConfig(unsafe=unsafe))
+
+
 @feedback_app.command("import")
 def feedback_import(
     exports: Annotated[

@@ -40,6 +40,9 @@ def solve(
         bool | None,
         typer.Option("--batch/--ask", help="Nobody is asked; by default so where there is no terminal."),
     ] = None,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw anew each turn and refine nothing (with nobody asked).")
+    ] = False,
     temperature: float = 0.8,
     top_p: float = 1.0,
     max_tokens: int = 512,
@@ -71,5 +74,5 @@ def solve(
     )  # fmt: skip
     run(
         solver, tasks, ids=",".join(names) if names else ids, out=out, keep=keep, most=turns,
-        interactive=None if batch is None else not batch,
+        interactive=False if redraw else None if batch is None else not batch, redraw=redraw,
     )  # fmt: skip

@@ -4,6 +4,7 @@ Every function here is small, takes plain numbers, and says where it comes from.
 and 1 (reports multiply by 100), log-probabilities are in nats, intervals hold 95% unless said otherwise.
 """
 
+from ilf.metrics.agreement import kappa
 from ilf.metrics.comparison import compare, detectable, holm, permutation_p, with_holm
 from ilf.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap, mean_by_group
 from ilf.metrics.models import (
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "holm",
     "importance_weights",
+    "kappa",
     "kl_categorical",
     "kl_samples",
     "mean_by_group",

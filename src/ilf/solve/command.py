@@ -55,6 +55,7 @@ def run(
     keep: Path | None,
     most: int,
     interactive: bool | None,
+    redraw: bool = False,
 ) -> None:
     """Solve tasks; with a person where standard input and output are a terminal.
 
@@ -66,6 +67,7 @@ def run(
         keep: where accepted turns are added, as feedback.
         most: refining turns a task.
         interactive: None asks the terminal.
+        redraw: where nobody is asked, draw anew instead of refining.
 
     Raises:
         DataError: a task shows no test, or a file cannot be written.
@@ -76,7 +78,10 @@ def run(
             writable(path)
     if interactive is None:
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    done = _with_person(solver, tasks, keep, most) if interactive else _alone(solver, tasks, keep, most)
+    if interactive:
+        done = _with_person(solver, tasks, keep, most)
+    else:
+        done = _alone(solver, tasks, keep, most, redraw)
     if out is not None:
         write_jsonl(out, [solution(turns) for turns in done])
     passed = sum(turns[-1].passed for turns in done)
@@ -85,8 +90,10 @@ def run(
     say(f"{passed} of {len(done)} programs pass the shown test, {tokens:,} tokens sampled{where}")
 
 
-def _alone(solver: Solver, tasks: Sequence[Task], keep: Path | None, most: int) -> list[list[Turn]]:
-    done = list(solve(solver, tasks, most).values())
+def _alone(
+    solver: Solver, tasks: Sequence[Task], keep: Path | None, most: int, redraw: bool
+) -> list[list[Turn]]:
+    done = list(solve(solver, tasks, most, redraw=redraw).values())
     # Nobody looked at them: only what the shown test accepts counts as accepted.
     _add(keep, [item for turns in done if turns[-1].passed for item in kept(turns)])
     return done

@@ -167,13 +167,14 @@ class Solver:
         return found
 
 
-def solve(solver: Solver, tasks: Sequence[Task], most: int) -> dict[str, list[Turn]]:
+def solve(solver: Solver, tasks: Sequence[Task], most: int, *, redraw: bool = False) -> dict[str, list[Turn]]:
     """Turns on each task until the shown test passes, with execution feedback alone.
 
     Args:
         solver: draws the programs.
         tasks: to solve; their hidden tests are never run.
-        most: refining turns a task.
+        most: turns a task after the draft.
+        redraw: draw a new program each turn and refine nothing: plain resampling.
 
     Returns:
         Task id → its turns, the draft first.
@@ -185,7 +186,11 @@ def solve(solver: Solver, tasks: Sequence[Task], most: int) -> dict[str, list[Tu
         left = [found[-1] for found in turns.values() if not found[-1].passed]
         if not left:
             break
-        items = [execution.about(known[t.program.task_id], t.program, t.verdict) for t in left]
-        for turn in solver.refinements(known, items, number):
+        if redraw:
+            made = solver.drafts([known[t.program.task_id] for t in left], number)
+        else:
+            items = [execution.about(known[t.program.task_id], t.program, t.verdict) for t in left]
+            made = solver.refinements(known, items, number)
+        for turn in made:
             turns[turn.program.task_id].append(turn)
     return turns

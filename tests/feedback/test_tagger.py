@@ -1,0 +1,88 @@
+import json
+import sys
+
+import pytest
+
+from ilf import cli
+from ilf.config import VerifyConfig
+from ilf.errors import UserError
+from ilf.feedback.case import Case
+from ilf.feedback.mistakes import RULES
+from ilf.feedback.tagger import _CATEGORY, PAPER_CATEGORIES, categories, of_failure
+from ilf.metrics import kappa
+from ilf.places import Local
+from ilf.records import Program, Task
+
+
+def failure(body, test):
+    task = Task(task_id="t", description="d", entry_point="f", tests=(test,), prefix="def f(x):\n")
+    program = Program(task_id="t", code=f"def f(x):\n    {body}\n")
+    verdict = next(iter(Local().verify({"t": task}, [program], VerifyConfig())))
+    return of_failure(Case(task, program, verdict))
+
+
+@pytest.mark.parametrize(
+    ("body", "test", "kind"),
+    [
+        ("return f(x)", "assert f(1) == 1", "recursion"),
+        ("return x.no()", "assert f(1) == 1", "function semantics"),
+        ("y = x + 1", "assert f(1) == 2", "missing step"),
+        ("return -x", "assert f(1) == 1", "algebra"),
+        ("return str(x)", "assert f(1) == 1", "formatting"),
+        ("return x * 100", "assert f(1) == 7", "logic"),
+    ],
+)
+def test_a_failure_suggests_kinds(body, test, kind):
+    assert kind in failure(body, test)
+
+
+def test_every_kind_of_mistake_stands_under_a_name_of_the_paper():
+    assert _CATEGORY.keys() <= RULES.keys()
+    assert set(_CATEGORY.values()) <= PAPER_CATEGORIES.keys()
+
+
+def test_a_text_suggests_kinds():
+    assert categories("The regex misses a group.") == ("missing step", "regex")
+    assert categories("Wrong.") == ("logic",)
+
+
+def test_kappa_by_hand():
+    # 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: 0.4 (the textbook example of Cohen's kappa)
+    a = [True] * 25 + [False] * 25
+    b = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    found = kappa(a, b)
+    assert found.value == pytest.approx(0.4)
+    assert found.low < 0.4 < found.high and found.high - found.low > 0.3
+    assert kappa(a, a).value == 1
+    assert kappa([True, False], [False, True]).value == -1
+    assert kappa([True, False] * 50, [True, True, False, False] * 25).value == 0
+    assert kappa([True, False] * 50, [True] * 100) is None
+    assert kappa([True, True], [True, True]) is None
+    with pytest.raises(UserError, match="same items"):
+        kappa([True], [])
+
+
+def test_agreement_is_told_for_tagged_items_alone(tmp_path, monkeypatch, capsys):
+    task = {"task_id": "a", "description": "d", "entry_point": "f", "tests": ["assert f(1) == 1"]}
+    item = {"task_id": "a", "source": "human", "text": "The recursion never ends."}
+    rows = [
+        {**item, "code": "def f(x):\n    return f(x)\n", "tags": ["recursion"]},
+        {**item, "code": "def f(x):\n    return x.no()\n", "text": "Wrong.", "tags": ["logic"]},
+        {**item, "code": "def f(x):\n    return 3\n"},
+    ]
+    (tmp_path / "t.jsonl").write_text(json.dumps(task) + "\n")
+    words = ["ilf", "feedback", "agree", "--tasks", tmp_path / "t.jsonl", "--feedback", tmp_path / "f.jsonl"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+
+    def told(of):
+        (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert not left.value.code
+        return capsys.readouterr().out
+
+    out = told(rows)
+    assert "2 items, tags by people" in out
+    line = next(line for line in out.splitlines() if line.strip().startswith("recursion"))
+    assert line.count("1.00 [") == 3
+    assert "1 items, none tagged by people" in told(rows[2:])
