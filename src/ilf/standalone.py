@@ -181,7 +181,7 @@ def rank(
 
 
 def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
-    """Print how far the rules for kinds of bug agree with the tags that people gave, as kappa.
+    """Print how far the rules for kinds of bug agree with the tags of feedback, as kappa.
 
     The wrong programs are run: one of the rules looks at the failure alone. Without a tag in the file the two
     rules are compared with one another.
@@ -195,7 +195,8 @@ def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
 
     tasks = by_id(load_tasks(source))
     items = recorded.read(feedback, tasks)
-    tagged = [item for item in items if item.tags]
+    # A suite may have tags of its own, which are no kinds of bug.
+    tagged = [item for item in items if tagger.PAPER_CATEGORIES.keys() & set(item.tags)]
     # Where an item is on a program that passes there is no failure to look at.
     programs = [Program(task_id=item.task_id, code=item.code) for item in tagged or items]
     check_sandbox(verify)
@@ -227,11 +228,11 @@ def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
 
     columns, pairs = ["text and failure"], [(texts, failures)]
     if tagged:
-        columns = ["people and text", "people and failure", *columns]
+        columns = ["tags and text", "tags and failure", *columns]
         pairs = [(people, texts), (people, failures), *pairs]
     print_table(
-        f"Kinds of bug: {len(judged)} items, {'tags by people' if tagged else 'none tagged by people'}",
-        ["kind", "people", "text", "failure", *(f"kappa, {name}" for name in columns)],
+        f"Kinds of bug: {len(judged)} items, {'tagged by their authors' if tagged else 'none tagged with kinds of bug'}",
+        ["kind", "tags", "text", "failure", *(f"kappa, {name}" for name in columns)],
         [
             [name, share(people, name) if tagged else "–", share(texts, name), share(failures, name),
              *(cell(one, two, name) for one, two in pairs)]

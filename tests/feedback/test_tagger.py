@@ -82,7 +82,8 @@ def test_agreement_is_told_for_tagged_items_alone(tmp_path, monkeypatch, capsys)
         return capsys.readouterr().out
 
     out = told(rows)
-    assert "2 items, tags by people" in out
+    assert "2 items, tagged by their authors" in out
     line = next(line for line in out.splitlines() if line.strip().startswith("recursion"))
     assert line.count("1.00 [") == 3
-    assert "1 items, none tagged by people" in told(rows[2:])
+    assert "1 items, none tagged with kinds of bug" in told(rows[2:])
+    assert "1 items, none tagged with kinds of bug" in told([{**rows[2], "tags": ["blank"]}])

@@ -78,7 +78,7 @@ def feedback_agree(
     feedback: Annotated[Path, typer.Option(help="Feedback with tags: our JSONL, or any known form.")],
     unsafe: Unsafe = False,
 ) -> None:
-    """How far kinds of bug by machine agree with the tags that people gave (Cohen's kappa).
+    """How far kinds of bug by machine agree with the tags of its authors (Cohen's kappa).
 
     Example: ilf feedback agree --tasks starter --feedback src/ilf/tasks/starter/feedback.jsonl
     """
