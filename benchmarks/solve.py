@@ -108,6 +108,9 @@ def main() -> None:
             f"{arm}: shown test {rate([found[i][-1].passed for i in names])}, all tests "
             f"{rate([judged[arm][i] for i in names])}; {tokens:,} tokens, {samples} samples, {seconds[arm]:.0f} s"
         )
+    turns = [turn for found in refined.values() for turn in found if turn.item is not None]
+    same = sum(turn.item is not None and turn.program.code == turn.item.code for turn in turns)
+    print(f"refining turns whose program is the one before: {same} of {len(turns)}")
     drafted = [refined[i][0].passed for i in names]
     print(f"first drafts (of both): shown test {rate(drafted)}")
     for what, of in (

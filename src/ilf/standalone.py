@@ -230,8 +230,9 @@ def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
     if tagged:
         columns = ["tags and text", "tags and failure", *columns]
         pairs = [(people, texts), (people, failures), *pairs]
+    said = "tagged by their authors" if tagged else "none tagged with kinds of bug"
     print_table(
-        f"Kinds of bug: {len(judged)} items, {'tagged by their authors' if tagged else 'none tagged with kinds of bug'}",
+        f"Kinds of bug: {len(judged)} items, {said}",
         ["kind", "tags", "text", "failure", *(f"kappa, {name}" for name in columns)],
         [
             [name, share(people, name) if tagged else "–", share(texts, name), share(failures, name),
