@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serve_samples import KEYS
 
 import ilf
 
@@ -60,9 +61,6 @@ def serve():
 @pytest.fixture(scope="module")
 def open_server(serve):
     return serve("--tasks", "starter")
-
-
-KEYS = {"one": "one-secret-key-0001", "two": "two-secret-key-0002"}
 
 
 @pytest.fixture(scope="module")

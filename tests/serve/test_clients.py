@@ -8,16 +8,11 @@ import time
 
 import httpx
 import pytest
+from serve_samples import KEYS, RIGHT, SLOW, ask, bearer, rows_of
 
 from ilf.errors import DataError
 from ilf.serve.keys import read_keys
 from ilf.serve.queue import FairQueue, Full, Item
-from serve.conftest import KEYS
-from serve.test_verify_route import RIGHT, SLOW, ask, rows_of
-
-
-def bearer(name):
-    return {"Authorization": f"Bearer {KEYS[name]}"}
 
 
 def test_a_key_is_needed(keyed):
@@ -50,7 +45,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_arrives(keyed):
 
 def test_a_full_queue_says_when_to_come_again(keyed):
     url = keyed.url + "/v1/verify"
-    statuses, done = [], []
+    statuses = []
 
     def fill(name):
         with httpx.stream("POST", url, json=ask(*[SLOW] * 300), headers=bearer(name), timeout=60) as response:
@@ -70,13 +65,12 @@ def test_a_full_queue_says_when_to_come_again(keyed):
         all_ = httpx.post(url, json=ask(*[RIGHT] * 90), headers=bearer("one"))
         assert all_.status_code == 503 and 1 <= int(all_.headers["retry-after"]) <= 60
         run = {"code": "print(1)", "language": "python"}
-        while (
-            fusion := httpx.post(keyed.url + "/run_code", json=run, headers=bearer("two"), timeout=30)
-        ).is_success:
-            done.append(fusion)
-            assert len(done) < 3
-    except AssertionError:
-        raise
+        for _ in range(4):  # a slow program may just have made room for one
+            fusion = httpx.post(keyed.url + "/run_code", json=run, headers=bearer("two"), timeout=30)
+            if not fusion.is_success:
+                break
+        # verl's client repeats a request on this status only.
+        assert fusion.status_code == 504 and 1 <= int(fusion.headers["retry-after"]) <= 60
     finally:
         filled.set()
         for thread in threads:
