@@ -5,7 +5,7 @@
 
 Server, clients and jails share this machine's cores; the plain figure has no client beside it. `singles` are
 1,000 connections at once, with one program each; `batches` four clients with a request of 500 programs each;
-`uneven` one client with 2,000 programs ahead of three with 100, timed until each has all its verdicts.
+`run_code` 1,000 connections with a script each, as verl asks; `uneven` one client with 2,000 programs ahead of three with 100, timed until each has all its verdicts.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Server:
         )  # fmt: skip
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
-        os.unlink(file.name)
+        Path(file.name).unlink()
         found = re.search(r"http://([\d.]+):(\d+)", line)
         if found is None:
             raise SystemExit(line + self.process.stderr.read())
@@ -90,6 +90,22 @@ class Server:
             raise SystemExit(f"lost: {end} of {len(programs)}")
         seen.pop()
         return sorted(rows, key=lambda row: int(str(row["index"])))
+
+    async def run(self, client: str, number: int) -> bool:
+        """One request as verl's client makes it; whether the output is right."""
+        body = json.dumps({
+            "compile_timeout": 10, "run_timeout": 10, "code": "print(int(input()) * 2)", "stdin": str(number),
+            "memory_limit_MB": 1024, "language": "python", "files": {}, "fetch_files": [],
+        }).encode()  # fmt: skip
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        writer.write(
+            f"POST /run_code HTTP/1.0\r\nHost: x\r\nX-API-Key: {self.keys[client]}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        answer = (await reader.read()).partition(b"\r\n\r\n")[2]
+        writer.close()
+        return bool(json.loads(answer)["run_result"]["stdout"] == f"{2 * number}\n")
 
 
 def right(rows: list[dict[str, object]], expected: list[str]) -> int:
@@ -131,6 +147,13 @@ async def load(server: Server, programs: list[Program], expected: list[str]) -> 
     print(f"batches   4 clients of 500: {2000 / took:6.0f} programs/s, {same} of 2000 as plain, verdicts when the "
           f"first client is done {shares} (Jain's index {jain:.3f})")  # fmt: skip
 
+    started = time.perf_counter()
+    found_sums = await asyncio.gather(*(server.run(CLIENTS[i % 4], i) for i in range(IN_FLIGHT)))
+    took = time.perf_counter() - started
+    print(
+        f"run_code  {IN_FLIGHT} connections: {IN_FLIGHT / took:6.0f} programs/s, {sum(found_sums)} of {IN_FLIGHT} right"
+    )
+
     times = {name: [] for name in CLIENTS}
     started = time.perf_counter()
     parts = {name: taken(some(2000 if name == "a" else 100)) for name in CLIENTS}
@@ -145,6 +168,7 @@ async def load(server: Server, programs: list[Program], expected: list[str]) -> 
 
 
 def main() -> None:
+    """Plain, served, plain."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

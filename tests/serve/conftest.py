@@ -12,9 +12,6 @@ from serve_samples import KEYS
 
 import ilf
 
-pytest.importorskip("fastapi")
-pytest.importorskip("prometheus_client")
-
 
 class Served:
     """`ilf serve verifier` in a process of its own."""
@@ -45,8 +42,15 @@ class Served:
         return self.process.returncode
 
 
+@pytest.fixture(scope="session")
+def web():
+    """Skips where the extra `serve` is not installed."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("prometheus_client")
+
+
 @pytest.fixture(scope="module")
-def serve():
+def serve(web):
     servers = []
 
     def start(*options):

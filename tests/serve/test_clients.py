@@ -176,7 +176,7 @@ def test_a_keys_file_is_read_or_its_line_named(tmp_path, text, words):
     assert "0123456789abcdef" not in str(error.value)
 
 
-def test_the_command_refuses_to_be_open_to_others():
+def test_the_command_refuses_to_be_open_to_others(web):
     done = subprocess.run(
         [sys.executable, "-m", "ilf.cli", "serve", "verifier", "--host", "0.0.0.0"],
         capture_output=True,

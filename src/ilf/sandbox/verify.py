@@ -43,6 +43,8 @@ class Evaluation:
 
 _needs_shared: dict[tuple[str, str], bool] = {}
 """(Task's content, limits) → whether its reference passes in shared isolation only; found once a process."""
+_MOST_FOUND = 100_000
+"""Of these; a server sees tasks without end."""
 
 
 class _Ticket(NamedTuple):
@@ -168,6 +170,8 @@ class Verifier:
         key = self._found(task)
         if verdict.status == "sandbox_error":
             return
+        if len(_needs_shared) >= _MOST_FOUND:
+            _needs_shared.pop(next(iter(_needs_shared)), None)
         # Limits that were broken have nothing to do with isolation.
         _needs_shared[key] = verdict.status in ("failed", "error")
         if _needs_shared[key]:

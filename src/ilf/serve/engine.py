@@ -94,22 +94,31 @@ class Engine:
             while (item := self.queue.take()) is not None:
                 group = item.group
                 assert isinstance(group, Group)
-                if group not in jails or counts[group] > RENEWED:
-                    while len(jails) >= JAILS or group in jails:
-                        oldest = next(iter(jails))
-                        jails.pop(group if group in jails else oldest).close()
-                    jails[group] = self._verifier(group)
-                    counts[group] = 0
-                jails[group] = verifier = jails.pop(group)  # the last one used is the last to go
+                try:
+                    verifier = self._jail(jails, counts, group)
+                except Exception as error:  # no jail just now: that is this program's end, not the server's
+                    self._answer(item, Broken(f"the sandbox failed: {first_line(error)}"), 0.0)
+                    continue
                 counts[group] += self._stretch(verifier, group, item)
         finally:
             for verifier in jails.values():
                 verifier.close()
 
-    def _verifier(self, group: Group) -> Verifier:
-        return Verifier(
-            limits=group.limits, workers=1, unsafe=self.settings.unsafe, isolation=group.isolation
-        )
+    def _jail(self, jails: dict[Group, Verifier], counts: dict[Group, int], group: Group) -> Verifier:
+        """A thread's warm jail for a group, or a new one; the one used longest ago goes where there are many."""
+        if counts.get(group, 0) > RENEWED:
+            jails.pop(group).close()
+        if group not in jails:
+            while len(jails) >= JAILS:
+                oldest = next(iter(jails))
+                counts.pop(oldest)
+                jails.pop(oldest).close()
+            jails[group] = Verifier(
+                limits=group.limits, workers=1, unsafe=self.settings.unsafe, isolation=group.isolation
+            )
+            counts[group] = 0
+        jails[group] = verifier = jails.pop(group)
+        return verifier
 
     def _stretch(self, verifier: Verifier, group: Group, first: Item) -> int:
         """Run an item and those of its group that come next; how many."""
