@@ -105,7 +105,7 @@ class Engine:
                 verifier.close()
 
     def _jail(self, jails: dict[Group, Verifier], counts: dict[Group, int], group: Group) -> Verifier:
-        """A thread's warm jail for a group, or a new one; the one used longest ago goes where there are many."""
+        """A thread's warm jail for a group, or a new one, for which the one used longest ago may go."""
         if counts.get(group, 0) > RENEWED:
             jails.pop(group).close()
         if group not in jails:
