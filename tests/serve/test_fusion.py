@@ -154,6 +154,12 @@ def submit(server, **body):
 CASES = [{"input": {"stdin": str(n)}, "output": {"stdout": str(2 * n)}} for n in range(3)]
 
 
+def test_lone_surrogates_come_back_escaped(open_server):
+    config = {"dataset_type": "CommonOJDataset", "provided_data": {"id": 1, "test": CASES}}
+    response = submit(open_server, completion="```python\nprint('\ud800__MOST__')\n```", config=config)
+    assert response.status_code == 200 and "\ud800" in response.json()["extracted_code"]
+
+
 @pytest.mark.parametrize("tests", [CASES, json.dumps(CASES)])
 @pytest.mark.parametrize("code, accepted", [(DOUBLE, True), ("print(0)", False), ("while True: pass", False)])
 def test_submissions_with_standard_input(open_server, tests, code, accepted):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ilf import __version__
@@ -167,6 +167,11 @@ async def _gone(request: Request) -> None:
         await asyncio.sleep(0.5)
 
 
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII: what programs print and clients send may hold lone surrogates."""
+    return Response(wire.line_of(value), status, headers, "application/json")
+
+
 class _Stream(StreamingResponse):
     """Lines as they come; `done` is called at the end, also where the client has gone before the first."""
 
@@ -210,11 +215,11 @@ def create_app(service: Service) -> FastAPI:
             headers["WWW-Authenticate"] = 'Bearer realm="ilf verifier"'
         if error.status in (401, 408, 413, 499, 503):
             headers["Connection"] = "close"  # the rest of the body is not read
-        return JSONResponse({"error": error.reason}, error.status, headers)
+        return _json({"error": error.reason}, error.status, headers)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+        return _json({"error": str(error.detail)}, error.status_code, error.headers)
 
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, unknown)
@@ -248,14 +253,14 @@ def create_app(service: Service) -> FastAPI:
     @app.post("/run_code")
     async def run_code(request: Request) -> Response:
         group, script = await _asked(service, request, fusion.script_of, service.settings)
-        return JSONResponse(fusion.ran(await _one(service, request, group, script)))
+        return _json(fusion.ran(await _one(service, request, group, script)))
 
     @app.post("/submit")
     async def submit(request: Request) -> Response:
         group, pair, ask = await _asked(
             service, request, fusion.submission_of, service.tasks, service.settings
         )
-        return JSONResponse(fusion.judged(ask, pair, await _one(service, request, group, pair)))
+        return _json(fusion.judged(ask, pair, await _one(service, request, group, pair)))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
@@ -275,7 +280,7 @@ def create_app(service: Service) -> FastAPI:
             "status": state, "version": __version__, "workers": service.settings.workers,
             "pending": service.queue.pending,
         }  # fmt: skip
-        return JSONResponse(told, 200 if state == "ok" else 503)
+        return _json(told, 200 if state == "ok" else 503)
 
     return app
 

@@ -42,8 +42,8 @@ def run_script(verifier: Verifier, code: str, given: str) -> Ended:
         code: of a Python program.
         given: its standard input.
     """
-    source = _SCRIPT.replace("__SOURCE__", repr(code), 1).replace("__MOST__", str(MOST_OUTPUT))
-    source = source.replace("__CROSSING__", str(MOST_CROSSING))
+    source = _SCRIPT.replace("__MOST__", str(MOST_OUTPUT)).replace("__CROSSING__", str(MOST_CROSSING))
+    source = source.replace("__SOURCE__", repr(code), 1)  # last: the program may have such words itself
     found = verifier.run(_TASK, source, f"__ilf_script__({given!r})")
     if found.status != "passed" or found.value is None:
         return Ended("killed" if found.status == "passed" else found.status, stderr=found.error or "")
@@ -55,11 +55,11 @@ def run_script(verifier: Verifier, code: str, given: str) -> Ended:
             packed = base64.b64decode(said, validate=True)
             text = zlib.decompressobj().decompress(packed, 2 * MOST_OUTPUT)
         head, _, rest = text.partition(b"\n")
-        code, seconds, size = head.split()
+        ended, seconds, size = head.split()
         out, error = rest[: int(size)], rest[int(size) :]
         return Ended(
-            "passed", int(code), out.decode("utf-8", "replace"), error.decode("utf-8", "replace"),
-            float(seconds),
+            "passed", int(ended), out.decode("utf-8", "replace"), error.decode("utf-8", "replace"),
+            min(max(0.0, float(seconds)), 36000.0),
         )  # fmt: skip
     except (ValueError, IndexError, zlib.error):
         return Ended("killed", stderr="the program ended in a way that left no output")
