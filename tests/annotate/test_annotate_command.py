@@ -10,10 +10,11 @@ from annotate_samples import RIGHT, make_failures, make_tasks
 
 from ilf.annotate import accounts, queue
 from ilf.annotate.answers import Draft
-from ilf.annotate.command import _listen, _serve, annotate
+from ilf.annotate.command import _serve, annotate
 from ilf.annotate.store import Store
 from ilf.config import VerifyConfig
 from ilf.errors import DataError, RunFolderError, UserError
+from ilf.listening import listen
 from ilf.records import write_jsonl
 from ilf.runfolder import RunFolder
 
@@ -128,7 +129,7 @@ def test_a_port_in_use_is_named(files):
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
             _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, True, VerifyConfig())
     with pytest.raises(UserError, match="--port: 99999 is not between"):
-        _listen("127.0.0.1", 99999)
+        listen("127.0.0.1", 99999)
     store.close()
 
 
@@ -141,7 +142,7 @@ def test_replies_are_sent_at_once():
             delays.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        listening = _listen("127.0.0.1", 0)
+        listening = listen("127.0.0.1", 0)
         async with await asyncio.start_server(connected, sock=listening):
             _, writer = await asyncio.open_connection(*listening.getsockname())
             found = await delays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from ilf.errors import DataError, MissingDependency, RunFolderError, SandboxUnavailable, UserError, missing
 from ilf.formats.programs import Programs
+from ilf.listening import LOCAL, listen
 from ilf.progress import progress, say
 from ilf.records import Program, Rows, Task, Verdict, describe, read_jsonl
 from ilf.runfolder import RunFolder, write_text
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ilf.annotate.exchange import Format
     from ilf.annotate.store import Store
     from ilf.config import VerifyConfig
-
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def annotate(
@@ -72,7 +70,7 @@ def annotate(
         from ilf.annotate import exchange
     except ModuleNotFoundError as error:
         raise missing(error.name or "sqlalchemy", "annotate") from None
-    if no_accounts and host not in _LOCAL:
+    if no_accounts and host not in LOCAL:
         raise UserError(f"--no-accounts makes everyone the owner: it works on 127.0.0.1 only, not on {host}")
     known: Format | None = next((name for name in exchange.FORMATS if name == format), None)
     if known is None:
@@ -293,11 +291,11 @@ def _serve(
         from ilf.annotate.web import STATIC, Options
     except ModuleNotFoundError as error:
         raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[annotate]'") from None
-    listening = _listen(host, port)
+    listening = listen(host, port)
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     address = (url or f"http://{shown}:{port}").rstrip("/")
-    local = host in _LOCAL
+    local = host in LOCAL
     # A server for this machine answers to its own names only; a wider one to any, unless it has a URL.
     hosts = frozenset({shown}) if local or url else frozenset()
     checker = make_checker(settings)
@@ -320,21 +318,3 @@ def _serve(
     finally:
         checker.close()
         listening.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:  # getaddrinfo would take the rest of a division
-        raise UserError(f"--port: {port} is not between 0 and 65535")
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With the protocol's number: without it asyncio leaves Nagle's algorithm on, 40 ms for each reply.
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(target)
-        listening.listen(512)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --host and --port"
-        ) from None
-    return listening

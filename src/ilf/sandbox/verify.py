@@ -43,6 +43,8 @@ class Evaluation:
 
 _needs_shared: dict[tuple[str, str], bool] = {}
 """(Task's content, limits) → whether its reference passes in shared isolation only; found once a process."""
+_MOST_FOUND = 100_000
+"""Of these; a server sees tasks without end."""
 
 
 class _Ticket(NamedTuple):
@@ -168,6 +170,8 @@ class Verifier:
         key = self._found(task)
         if verdict.status == "sandbox_error":
             return
+        if len(_needs_shared) >= _MOST_FOUND:
+            _needs_shared.pop(next(iter(_needs_shared)), None)
         # Limits that were broken have nothing to do with isolation.
         _needs_shared[key] = verdict.status in ("failed", "error")
         if _needs_shared[key]:
@@ -209,6 +213,27 @@ class Verifier:
                     verdict = self._alone(ticket)
                 yield verdict
 
+    def judge(
+        self, programs: Iterable[tuple[Task, Program]], *, repeat: int = 1, workers: int | None = None
+    ) -> Generator[Verdict]:
+        """Verdicts on programs that come with their tasks, in their order, as they come.
+
+        Args:
+            programs: read as fast as workers take them; two tasks may have the same id.
+            repeat: as of `verify`.
+            workers: how many at once; None is all. Threads that ask at the same time share none.
+
+        Raises:
+            DataError: a task's tests are not Python.
+        """
+        runs: list[Verdict] = []
+        with closing(self._verdicts(programs, repeat, workers or self.workers)) as verdicts:
+            for one in verdicts:
+                runs.append(one)
+                if len(runs) == repeat:
+                    yield runs[0] if repeat == 1 else merged(runs)
+                    runs = []
+
     def verify(self, programs: Iterable[Program], *, repeat: int = 1) -> Iterator[Verdict]:
         """Verdicts on `programs`, in their order, as they come.
 
@@ -232,14 +257,8 @@ class Verifier:
                 yield task, program
 
         done = failed = 0
-        runs: list[Verdict] = []
-        with closing(self._verdicts(pairs(), repeat, self.workers)) as verdicts:
-            for one in verdicts:
-                runs.append(one)
-                if len(runs) < repeat:
-                    continue
-                verdict = runs[0] if repeat == 1 else merged(runs)
-                runs = []
+        with closing(self.judge(pairs(), repeat=repeat)) as verdicts:
+            for verdict in verdicts:
                 done += 1
                 if verdict.status == "sandbox_error":
                     failed += 1
