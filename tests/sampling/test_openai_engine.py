@@ -16,7 +16,7 @@ CHAT = Prompt("user: add\n```python\ndef f():\n", user="add", prefill="```python
 
 @pytest.fixture
 def sampler(server, monkeypatch):
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("ilf.sampling.servers.FIRST_PAUSE", 0.01)
     return lambda **options: open_sampler("openai", "m", base_url=server.url, **options)
 
 
