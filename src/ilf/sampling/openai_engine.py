@@ -74,8 +74,8 @@ def open(
             its answer says what it took.
         timeout: seconds for one request.
         retries: of a request that is refused for load (429, 503), fails on the server (5xx) or gets no
-            answer; the pause doubles each time, from half a second to eight. Refusals for load count only while
-            no other request is answered.
+            answer; the pause doubles each time, from half a second to eight. Refusals for load count only
+            while no other request is answered.
         patience: seconds for which no server may be there, once one has answered, before that is an error.
         prefill: chat endpoint: the server continues an answer that was begun.
         extra_body: more fields for each request, as the server documents them.
