@@ -162,7 +162,8 @@ class OpenAISampler:
         """
         seen: Counter[str] = Counter()
         requests = []
-        most = min(params.n, self._most or params.n)
+        # Some servers, vLLM among them, refuse several greedy samples in one request.
+        most = min(params.n, self._most or params.n) if params.temperature else 1
         for place, prompt in enumerate(prompts):
             for first in range(0, params.n, most):
                 key = sample_key(params.seed, prompt.text, seen[prompt.text], first)
