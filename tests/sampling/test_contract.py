@@ -1,6 +1,7 @@
 """What every engine promises, asked of each of them."""
 
 import json
+from itertools import pairwise
 
 import fake_vllm
 import pytest
@@ -79,8 +80,9 @@ def test_greedy_samples_are_alike(sampler, request):
 def test_a_stop_string_ends_the_text_before_it(sampler, request):
     free = run(sampler)
     # A fake server stops at whole words; for the others any piece of what they say will do.
-    pairs = [free[0].text[at : at + 2] for at in range(1, 12)]
-    part = "+" if "[openai]" in request.node.name else next(pair for pair in pairs if pair.isascii())
+    # Half characters are told in other ways by a server, so one of ASCII where there is one.
+    pairs = [pair for pair in map("".join, pairwise(free[0].text[1:])) if pair.isascii()]
+    part = "+" if "[openai]" in request.node.name else [*pairs, free[0].text[1:3]][0]
     assert part in free[0].text
     for completion, whole in zip(run(sampler, stop=("never", part)), free, strict=True):
         assert completion.text == whole.text.split(part)[0]
