@@ -327,14 +327,12 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     seconds = clock() - began
     assert len(found) == len(prompts) * params.n, (name, len(found))
     useful = sum(completion.tokens or 0 for completion in found)
-    if name.startswith("vllm"):
-        sampler.close()  # its processes' memory counts once they have ended
-    memory = (
-        max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        / 2**20
-    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**30
+    if name.startswith("vllm"):
+        sampler.close()
+        memory = math.nan  # other processes have it
     quality = {}
     if args.quality:
         quality = {
@@ -448,7 +446,7 @@ def main() -> None:
                 f"{row['useful_s'] / limit:.0%}",
                 f"{row['tokens_each']:.0f}",
                 f"{row['cut_off']:.0%}",
-                f"{row['memory_gib']:.1f}",
+                "" if math.isnan(row["memory_gib"]) else f"{row['memory_gib']:.1f}",
                 f"{row['open']:.1f}",
             ]
             if args.quality:

@@ -30,6 +30,7 @@ class Server(ThreadingHTTPServer):
         self.faults = []
         self.refuses = set()
         self.most_stops = 100
+        self.says = None  # in other words than OpenAI's
         self.requests = []
         self.echo = False  # a chat server that begins its answer anew
         self.lock = threading.Lock()
@@ -82,7 +83,9 @@ class Handler(BaseHTTPRequestHandler):
                 422, json.dumps({"detail": f"Unsupported fields in the request: {bad}"}).encode()
             )
         if len(body.get("stop", [])) > self.server.most_stops:  # in OpenAI's words
-            said = f"Invalid 'stop': array too long. Expected an array with maximum length {self.server.most_stops}"
+            said = self.server.says or (
+                f"Invalid 'stop': array too long. Expected an array with maximum length {self.server.most_stops}"
+            )
             return self.reply(400, json.dumps({"error": {"message": said, "param": "stop"}}).encode())
         chat = self.path.endswith("/chat/completions")
         choices = [self.choice(body, index, chat) for index in range(body.get("n", 1))]

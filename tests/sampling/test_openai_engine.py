@@ -93,6 +93,16 @@ def test_a_server_that_takes_four_stop_strings_gets_four_and_the_rest_is_cut_her
     assert server.requests[-1][1]["stop"] == list(stop[:4])
 
 
+def test_vllm_s_words_about_stop_strings_are_understood(server, sampler):
+    server.says = (
+        "2 validation errors: {'type': 'string_type', 'loc': 'body.stop', 'msg': 'Input should be a valid string'} "
+        "{'type': 'too_long', 'loc': 'body.stop', 'msg': 'List should have at most 4 items'}"
+    )
+    server.most_stops = 4
+    assert len(run(sampler(concurrency=1), stop=("a", "b", "c", "d", "e"))) == 3
+    assert len(server.requests[-1][1]["stop"]) == 4
+
+
 def test_four_stop_strings_that_are_refused_are_a_real_refusal(server, sampler):
     server.most_stops = 1
     with pytest.raises(ModelError, match="Invalid 'stop'"):

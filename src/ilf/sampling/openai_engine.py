@@ -248,7 +248,9 @@ class OpenAISampler:
                 self._pool.refused(ticket)
                 said = error.response.text
                 droppable = (*OPTIONAL, "stop") if len(params.stop) > FEW_STOPS else OPTIONAL
-                named = {field for field in droppable if re.search(rf"['\"`]{field}\W", said)} - refused
+                named = {
+                    field for field in droppable if re.search(rf"['\"`](?:body\.)?{field}\W", said)
+                } - refused
                 if not named:
                     raise self._refusal(server, request, error) from None
                 log.info("%s does not take %s as sent", server.url, ", ".join(sorted(named)))
