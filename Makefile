@@ -28,7 +28,7 @@ test: $(VENV)/.dev browser
 
 # vLLM for CPUs in an environment of its own: it pins other versions than the rest.
 vllm-test: $(VLLM_VENV)/.vllm
-	OMP_NUM_THREADS= PYTHONPATH=src $(VLLM_VENV)/bin/python -m pytest tests/sampling/test_contract.py tests/sampling/test_vllm.py
+	PYTHONPATH=src $(VLLM_VENV)/bin/python -m pytest tests/sampling/test_contract.py tests/sampling/test_vllm.py
 
 $(VLLM_VENV)/.vllm: requirements/vllm-test.txt
 	@$(PYTHON) -m venv $(VLLM_VENV)

@@ -87,7 +87,8 @@ class Protocol:
             ]
         kept = cut(text, params.stop)
         if kept != text:  # the server went on behind a stop string it was not told of
-            tokens = _until(tokens, whole, len(whole) - len(text) + len(kept))
+            last = min(len(part) for part in params.stop if text.startswith(part, len(kept))) - 1
+            tokens = _until(tokens, whole, len(whole) - len(text) + len(kept) + last)
         listed = [value for _, value in tokens]
         ended = "length" if choice.finish_reason == "length" and kept == text else "stop"
         return Completion(
