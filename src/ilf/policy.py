@@ -89,11 +89,13 @@ class Models:
             ModelError: it cannot be opened, has other weights than expected, or memory is short.
         """
         if self._opened is None or self._opened[0] != model:
-            self.close()
-            if model.remake is not None:
-                model.remake()
-            _require_memory(model)
-            sampler = open_sampler(model.engine.name, model.ref, **model.engine.options)
+            sampler = self._reloaded(model)
+            if sampler is None:
+                self.close()
+                if model.remake is not None:
+                    model.remake()
+                _require_memory(model)
+                sampler = open_sampler(model.engine.name, model.ref, **model.engine.options)
             if sampler.model != model.hash:
                 raise ModelError(
                     f"{model.ref}: expected weights {model.hash[:12]}, found {sampler.model[:12]}: it was "
@@ -102,12 +104,25 @@ class Models:
             self._opened = (model, Writer(sampler, model.prompter))
         return self._opened[1]
 
+    def _reloaded(self, model: Model) -> Sampler | None:
+        """The open engine with the weights of `model`, where it can take them without a restart (`load`)."""
+        if self._opened is None or self._opened[0].engine != model.engine or model.remake is not None:
+            return None
+        sampler = self._opened[1].sampler
+        load = getattr(sampler, "load", None)
+        if load is None or not load(models.resolve(model.ref)):
+            return None
+        return sampler
+
     def close(self) -> None:
         """Give the open model's memory back."""
         if self._opened is None:
             return
-        engine = self._opened[0].engine.name
+        engine, sampler = self._opened[0].engine.name, self._opened[1].sampler
         self._opened = None
+        if (end := getattr(sampler, "close", None)) is not None:  # it holds processes
+            end()
+        del sampler
         # Models hold cycles; but a walk over the whole heap takes half a second beside torch.
         if engine not in NO_WEIGHTS:
             gc.collect()

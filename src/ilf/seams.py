@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,3 +92,14 @@ def check(table: Mapping[str, str], name: str) -> str:
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(table)}"
     raise ConfigError(f"{name!r} is unknown; {hint} (or an import path, package.module:Name)")
+
+
+def default_engine() -> str:
+    """What engine `auto` stands for: `vllm` where there is a GPU and vLLM's build for it, else `torch`."""
+    try:
+        importlib.metadata.version("vllm")  # its build for CPUs has another name
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return "torch"
+    # Counting opens no context on the GPU, which would be in the way of processes started later.
+    return "vllm" if torch.cuda.device_count() > 0 else "torch"

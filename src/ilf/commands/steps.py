@@ -34,7 +34,7 @@ def sample(
     max_tokens: int = 512,
     seed: int = 0,
     style: Style = "completion",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     options: Options = [],  # noqa: B006
 ) -> None:
     """Sample programs from a model. Interrupted, the same command goes on.
@@ -113,7 +113,7 @@ def refine(
     by_parts: Annotated[
         bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
     ] = False,
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     options: Options = [],  # noqa: B006
     limits: Annotated[
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
