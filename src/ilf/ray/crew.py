@@ -103,12 +103,16 @@ class Crew:
         Raises:
             IlfError: none can be opened.
         """
+        began: float | None = time.monotonic()
         while True:
             self._look()
             for member in self._members:
                 if member.about is not None:
                     return member
             self._wait()
+            if began is not None and time.monotonic() - began > PATIENCE:
+                say("    still waiting for the first node: others may be using the cluster (`ray status`)")
+                began = None
 
     def run(self, calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """What `do` gives for each tuple of arguments, in order.
@@ -155,7 +159,7 @@ class Crew:
                 return self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
                 if (cause := _cause(error)) is not None:
-                    raise cause from None
+                    raise cause from error
                 self._lose(member, first_line(error))
 
     def counts(self) -> dict[str, Counter[str]]:
@@ -214,7 +218,7 @@ class Crew:
                 if isinstance(cause, blamed):
                     self._leave_out(member.node, cause)
                 elif cause is not None:
-                    raise cause from None
+                    raise cause from error
                 else:
                     self._lose(member, first_line(error))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +135,7 @@ class RayPlace(Models):
             except ModuleNotFoundError:
                 raise missing("ray", "ray") from None
             if not ray.is_initialized():
+                handler = signal.getsignal(signal.SIGTERM)
                 try:
                     _reach(self._address)
                     ray.init(address=self._address, logging_level="ERROR", log_to_driver=False)
@@ -141,6 +144,8 @@ class RayPlace(Models):
                         f"place.address: no Ray cluster at {self._address!r} ({first_line(error)}): start "
                         'one with `ray start --head`, or set place.address = "local"'
                     ) from None
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, handler)  # Ray's own would end a run without its last words
             self._ray = ray
         return self._ray
 
