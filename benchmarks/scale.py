@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -58,32 +59,40 @@ class Nodes:
         self.cluster.shutdown()
 
 
-def seconds(call: Callable[[], object]) -> float:
+class Taken(NamedTuple):
+    """What a call takes, in seconds."""
+
+    wall: float
+    parent: float
+    """Processor time of this process: what a cluster's every program or sample costs it."""
+
+
+def taken_by(call: Callable[[], object]) -> Taken:
     """What a call takes."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - began
+    return Taken(time.perf_counter() - began, time.process_time() - used)
 
 
-def verifying(place: Place, tasks: dict[str, Task], programs: list[Program], workers: int | None) -> float:
+def verifying(place: Place, tasks: dict[str, Task], programs: list[Program], workers: int | None) -> Taken:
     """Seconds for all programs, after a few that start the workers."""
     settings = VerifyConfig(workers=workers)
     list(place.verify(tasks, programs[:40], settings))
-    return seconds(lambda: list(place.verify(tasks, programs, settings)))
+    return taken_by(lambda: list(place.verify(tasks, programs, settings)))
 
 
-def sampling(place: Place, tasks: list[Task], folder: Path) -> float:
+def sampling(place: Place, tasks: list[Task], folder: Path) -> Taken:
     """Seconds for a step that samples, the model open before."""
     model = policy.get(folder, EngineConfig(), "completion")
     place.open(model)
     step = Sample(model, tuple(tasks), SamplingConfig(n=SAMPLES, max_tokens=64), seed=1)
     with tempfile.TemporaryDirectory() as out:
-        return seconds(lambda: step.run(Job(Path(out) / "programs.jsonl", "key", place)))
+        return taken_by(lambda: step.run(Job(Path(out) / "programs.jsonl", "key", place)))
 
 
 def measured(
     what: str, where: str, workers: int, tasks: dict[str, Task], programs: list[Program], folder: Path
-) -> float:
+) -> Taken:
     """Seconds of one of the table's cells, with a cluster of its own."""
     place = Local() if where == "local" else (nodes := Nodes(workers)).place
     try:
@@ -104,20 +113,22 @@ def compare(tasks: dict[str, Task], programs: list[Program], rounds: int) -> Non
     cells = [("verify", "local", 1), ("verify", "ray", 1), ("verify", "local", 2), ("verify", "ray", 2),
              ("sample", "local", 1), ("sample", "ray", 1), ("sample", "ray", 2)]  # fmt: skip
     counts = {"verify": len(programs), "sample": 64 * SAMPLES}
-    found: dict[tuple[str, str, int], float] = {}
+    found: dict[tuple[str, str, int], Taken] = {}
     with tempfile.TemporaryDirectory() as work:
         folder = write_model(Path(work) / "model", context=2048)
         for _ in range(rounds):
             for cell in cells:
                 taken = measured(*cell, tasks, programs, folder)
                 found[cell] = min(found.get(cell, taken), taken)
-                print(f"{cell}: {taken:.2f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+                print(
+                    f"{cell}: {taken.wall:.2f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True
+                )
     print(f"best of {rounds} interleaved rounds; {counts['verify']} programs, {counts['sample']} samples")
     for (what, where, workers), taken in found.items():
         beside = found.get((what, "local", workers), found[what, "local", 1])
         print(
-            f"{what:7}{where:6}{workers} workers: {taken:6.2f} s, {counts[what] / taken:5.0f} a second, "
-            f"{taken / beside - 1:+.0%} time"
+            f"{what:7}{where:6}{workers} workers: {taken.wall:6.2f} s, {counts[what] / taken.wall:5.0f} a second, "
+            f"{taken.wall / beside.wall - 1:+.0%} time, parent {1000 * taken.parent / counts[what]:.2f} ms each"
         )
 
 

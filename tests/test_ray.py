@@ -12,10 +12,12 @@ from ilf import algorithm, policy
 from ilf.config import EngineConfig, PlaceConfig, SamplingConfig, VerifyConfig
 from ilf.errors import ConfigError, ModelError
 from ilf.places import Local, place_of
+from ilf.prompts import Prompt
 from ilf.ray.place import _trusted
 from ilf.records import Program, Rows, write_jsonl
 from ilf.runfolder import Growing, RunFolder, digest
 from ilf.runner import Job
+from ilf.sampling import SamplingParams
 from ilf.sandbox import probe
 from ilf.steps import Sample
 from ilf.steps.verdicts import Verify
@@ -25,11 +27,29 @@ pytestmark = [pytest.mark.model, pytest.mark.alone]
 needs_jails = pytest.mark.skipif(not probe().available, reason="programs cannot be isolated here")
 
 
+DEADLY = """
+import os
+from ilf.sampling.scripted import ScriptedSampler
+
+class Deadly(ScriptedSampler):
+    def sample(self, prompts, params, progress=None):
+        if prompts[0].text == "die":
+            os._exit(1)
+        return super().sample(prompts, params, progress)
+
+def open(model):
+    return Deadly([("", ["said"])], "0")
+"""
+
+
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     os.environ["OMP_NUM_THREADS"] = "1"  # nodes and local compute with as many threads
+    folder = tmp_path_factory.mktemp("engines")
+    (folder / "deadly.py").write_text(DEADLY)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     yield cluster
     ray.shutdown()
@@ -137,6 +157,16 @@ def test_a_model_that_is_not_there_is_a_mistake_not_a_lost_node(place, tmp_path)
     missing = policy.Model(str(tmp_path / "none"), "0", EngineConfig(name="scripted"), "chat")
     with pytest.raises(ModelError, match="no such table"):
         place.open(missing)
+
+
+def test_a_batch_that_kills_whoever_has_it_stops_the_step_by_name(place):
+    engine = EngineConfig(name="deadly:open")
+    writer = place.open(policy.Model("nothing", "0", engine, "chat"))
+    params = SamplingParams(n=2)
+    [found] = writer.sampler.sample_many([([Prompt("live")], params)])
+    assert [sample.text for sample in found] == ["said", "said"]
+    with pytest.raises(ModelError, match="3 processes died of the same batch"):
+        list(writer.sampler.sample_many([([Prompt("die")], params)]))
 
 
 def test_a_node_is_judged_as_local_is():
