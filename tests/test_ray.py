@@ -91,13 +91,14 @@ def at_append(monkeypatch):
 
 
 @needs_jails
+@pytest.mark.timeout(600)
 def test_killed_nodes_leave_locals_files(cluster, place, tmp_path, at_append, monkeypatch, capfd):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     folder = write_model(tmp_path / "model", context=512)
     model = policy.get(folder, EngineConfig(), "completion")
     tasks = tuple(toy.tasks())
-    step = Sample(model, tasks, SamplingConfig(n=256, max_tokens=48), seed=3)
+    step = Sample(model, tasks, SamplingConfig(n=256, max_tokens=24), seed=3)
     step.run(Job(tmp_path / "local.jsonl", "key", local := Local()))
     local.close()
 
@@ -115,7 +116,7 @@ def test_killed_nodes_leave_locals_files(cluster, place, tmp_path, at_append, mo
     # A mixture of right, wrong and endless programs; another node comes, and goes the same way.
     programs = [
         Program(task_id=task.task_id, code=code + f"# {number}\n")
-        for number in range(60)
+        for number in range(40)
         for task in tasks
         for code in (task.reference, task.prefix + "    return None\n", task.prefix + "    return x ** 2\n")
     ]
