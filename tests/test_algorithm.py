@@ -29,7 +29,7 @@ from ilf.errors import (
 from ilf.kinds import function
 from ilf.records import Example, Feedback, Program, Refinement, Task, Verdict, read_jsonl, write_jsonl
 from ilf.sampling import scripted
-from ilf.steps import evaluation, examples, feedback, programs, verdicts
+from ilf.steps import evaluation, examples, feedback, sampling, verdicts
 
 
 class FakeVerifier:
@@ -447,9 +447,9 @@ def test_a_killed_step_repeats_at_most_the_batch_in_flight(tmp_path, fake_sandbo
         patch.setattr(runfolder.Growing, "append", append)
         run(settings, tmp_path / "run")
     batches = []
-    real_samples = programs.samples_of
+    real_samples = sampling.samples_of
     monkeypatch.setattr(
-        programs, "samples_of", lambda *args: (batches.append(args[4][0].task_id), real_samples(*args))[1]
+        sampling, "samples_of", lambda *args: (batches.append(args[4][0].task_id), real_samples(*args))[1]
     )
     run(settings, tmp_path / "run")
     first_step = [task for task in batches if "test" not in task][:1]

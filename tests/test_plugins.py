@@ -83,7 +83,7 @@ def test_two_rounds_with_nothing_of_our_own(project):
         ("learner.name=sftt", "learner.name: 'sftt' is unknown; did you mean sft?"),
         ("learner.name=nowhere:learn", "learner.name: 'nowhere:learn': there is no module nowhere"),
         ("learner.name=ilf_plugin.learner:lern", "module ilf_plugin.learner has no 'lern'"),
-        ("place.name=moon", "place.name: 'moon' is unknown; known: local"),
+        ("place.name=moon", "place.name: 'moon' is unknown; known: local, ray"),
         ("engine.options.quiet=true", "'ilf_plugin.engine:open': got an unexpected keyword argument 'quiet'"),
     ],
 )

@@ -45,7 +45,7 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         manifest = open_manifest(run_folder, config.identity(), "run", own=("script.jsonl",))
         manifest.tasks_hash = source_hash([*tasks.refine, *tasks.train, *tasks.test])
         manifest.seed, manifest.stopped = config.seed, None
-        do = Runner(run_folder, manifest, place_of(config.place.name), lambda: check_sandbox(config.verify))
+        do = Runner(run_folder, manifest, place_of(config.place), lambda: check_sandbox(config.verify))
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
         first = theta = _model(config, config.model)

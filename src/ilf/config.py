@@ -235,7 +235,13 @@ class PlaceConfig(_Section):
     """Where the steps' work is done."""
 
     name: Annotated[str, _named_in(seams.PLACES)] = "local"
-    """`local`, or an import path, `package.module:Name`."""
+    """`local`, `ray` (docs/scale.md), or an import path, `package.module:Name`."""
+    address: str | None = None
+    """`ray`: `auto` (the default) is the cluster that this machine is part of, `local` a cluster of this
+    machine alone that ends with the run; or `HOST:PORT` of a cluster's head."""
+    cores: int | None = Field(default=None, ge=1)
+    """`ray`: cores, and so threads, of one sampling process on a node without a GPU; all of a node's by
+    default. On nodes with GPUs there is one process a GPU."""
 
 
 class EvaluationConfig(_Section):

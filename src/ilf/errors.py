@@ -34,6 +34,9 @@ class PromptTooLong(ModelError):
         super().__init__(message)
         self.prompt = prompt
 
+    def __reduce__(self) -> tuple[type[PromptTooLong], tuple[str, int]]:
+        return type(self), (str(self), self.prompt)  # also where it is raised in another process
+
 
 class Waiting(IlfError):
     """A run waits for people: the message says how to go on. Not a failure."""

@@ -113,7 +113,9 @@ class Runner:
             say(f"    at most {takes}")
         with self._noted(label, key) as counts:
             self._before()
+            self.place.counts()  # what an earlier step left there is not this one's
             counts.update(step.run(Job(path, key, self.place, self.at(name, deeper=1))))
+            counts.update(self.place.counts())
 
     def stop(self, why: str) -> None:
         """Note that no further round is done, and say why."""

@@ -47,7 +47,7 @@ KINDS = {
 }
 """Classes of `kinds.TaskKind` (a task's `kind`)."""
 
-PLACES = {"local": "ilf.places:Local"}
+PLACES = {"local": "ilf.places:Local", "ray": "ilf.ray.place:RayPlace"}
 """Classes of `places.Place` (`place.name`)."""
 
 

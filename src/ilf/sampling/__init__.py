@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from ilf.errors import ConfigError
 from ilf.prompts import Prompt
@@ -90,6 +90,17 @@ class Sampler(Protocol):
         Raises:
             PromptTooLong: as in `sample`.
         """
+        ...
+
+
+@runtime_checkable
+class ManySampler(Protocol):
+    """What a sampler may have besides: several calls under way at once (the place `ray`)."""
+
+    def sample_many(
+        self, asked: Iterable[tuple[Sequence[Prompt], SamplingParams]]
+    ) -> Iterator[Sequence[Completion]]:
+        """The completions of each pair of prompts and params, in the pairs' order; errors as of `sample`."""
         ...
 
 

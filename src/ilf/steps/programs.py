@@ -16,7 +16,7 @@ from ilf.progress import progress
 from ilf.records import Program, Rows, Task
 from ilf.runfolder import Growing
 from ilf.runner import Job, Step
-from ilf.steps.sampling import batched, require_room, sample_counts, samples_of, seed_of
+from ilf.steps.sampling import Batch, batched, require_room, sample_counts, sampled, seed_of
 from ilf.tasks import source_hash
 
 
@@ -65,10 +65,13 @@ class Sample(Step[Rows[Program]]):
         left = [task for number in prompts for task in batches[number]]
         require_room(writer, [p for batch in prompts.values() for p in batch], self.sampling, left, job.out)
         with progress(f"sampling {self.what}", len(self.tasks) * n, growing.rows) as bar:
-            for number, of_batch in prompts.items():
-                batch = batches[number]
-                seed = seed_of(self.seed, self.round, self.what, number)
-                samples = samples_of(writer, of_batch, self.sampling, seed, batch, bar)
+            asked = [
+                Batch(of_batch, seed_of(self.seed, self.round, self.what, number), batches[number])
+                for number, of_batch in prompts.items()
+            ]
+            for (_, seed, batch), samples in zip(
+                asked, sampled(writer, asked, self.sampling, bar), strict=True
+            ):
                 growing.append(
                     Program(
                         task_id=batch[sample.prompt].task_id,

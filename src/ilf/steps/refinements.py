@@ -17,13 +17,15 @@ from ilf.prompts import Prompt
 from ilf.records import Feedback, Program, Refinement, Rows, Task
 from ilf.runfolder import Growing
 from ilf.runner import Job, Step
+from ilf.sampling import Completion
 from ilf.steps.refiner import Refiner
 from ilf.steps.sampling import (
+    Batch,
     batched,
     refuse_failures,
     require_room,
     sample_counts,
-    samples_of,
+    sampled,
     seed_of,
 )
 from ilf.steps.verdicts import shared_counts
@@ -98,8 +100,10 @@ class Refine(Step[Rows[Refinement]]):
         left = [self.tasks[item.task_id] for number in prompts for item in batches[number]]
         require_room(writer, [p for batch in prompts.values() for p in batch], self.sampling, left, job.out)
         with progress(f"sampling {self.what}", len(items) * n, growing.rows) as bar:
-            for number, of_batch in prompts.items():
-                rows = self._sampled(writer, of_batch, batches[number], number, bar)
+            asked = [self._asked(of_batch, batches[number], number) for number, of_batch in prompts.items()]
+            completions = sampled(writer, asked, self.sampling, bar)
+            for number, batch, samples in zip(prompts, asked, completions, strict=True):
+                rows = self._rows(writer, batch, batches[number], samples)
                 growing.append(self._verified(job, rows))
         rows_written = Rows(growing.part, Refinement)
         refuse_failures((r.verdict for r in rows_written if r.verdict is not None), self.max_sandbox_errors)
@@ -116,12 +120,21 @@ class Refine(Step[Rows[Refinement]]):
     def _sampled(
         self, writer: Writer, prompts: Sequence[Prompt], batch: Sequence[Feedback], number: int, bar: Progress
     ) -> list[Refinement]:
+        asked = self._asked(prompts, batch, number)
+        [samples] = sampled(writer, [asked], self.sampling, bar)
+        return self._rows(writer, asked, batch, samples)
+
+    def _asked(self, prompts: Sequence[Prompt], items: Sequence[Feedback], number: int) -> Batch:
         seed = seed_of(self.seed, self.what, number)
-        of_batch = [self.tasks[item.task_id] for item in batch]
+        return Batch(prompts, seed, [self.tasks[item.task_id] for item in items])
+
+    def _rows(
+        self, writer: Writer, asked: Batch, items: Sequence[Feedback], samples: Sequence[Completion]
+    ) -> list[Refinement]:
         rows = []
-        for sample in samples_of(writer, prompts, self.sampling, seed, of_batch, bar):
-            item = batch[sample.prompt]
-            code = writer.prompter.extract_refinement(of_batch[sample.prompt], sample.text)
+        for sample in samples:
+            item = items[sample.prompt]
+            code = writer.prompter.extract_refinement(asked.tasks[sample.prompt], sample.text)
             rows.append(
                 Refinement(
                     feedback_id=item.feedback_id,
@@ -130,7 +143,7 @@ class Refine(Step[Rows[Refinement]]):
                     completion=sample.text,
                     model=writer.model,
                     index=sample.index,
-                    seed=seed,
+                    seed=asked.seed,
                     logprob=sample.logprob,
                     tokens=sample.tokens,
                     finish=sample.finish,

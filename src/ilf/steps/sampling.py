@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ilf import costs
 from ilf.config import SamplingConfig
@@ -16,7 +16,7 @@ from ilf.progress import Progress
 from ilf.prompts import Prompt
 from ilf.records import Program, Refinement, Task, Verdict
 from ilf.runfolder import require_disk
-from ilf.sampling import Completion, SamplingParams
+from ilf.sampling import Completion, ManySampler, SamplingParams
 
 T = TypeVar("T")
 
@@ -82,6 +82,29 @@ def require_room(
     require_disk(out.parent, costs.sampling(len(prompts), settings).disk, f"sampling {out.name}")
 
 
+class Batch(NamedTuple):
+    """What is sampled in one call, with a seed of its own."""
+
+    prompts: Sequence[Prompt]
+    seed: int
+    tasks: Sequence[Task]
+    """Of the prompts."""
+
+
+def sampled(
+    writer: Writer, batches: Sequence[Batch], settings: SamplingConfig, bar: Progress
+) -> Iterator[list[Completion]]:
+    """The samples of each batch in turn, as of `samples_of`; several at a time where the engine can."""
+    if not isinstance(writer.sampler, ManySampler):
+        for batch in batches:
+            yield samples_of(writer, batch.prompts, settings, batch.seed, batch.tasks, bar)
+        return
+    asked = [(batch.prompts, params_of(writer, settings, batch.seed, batch.tasks)) for batch in batches]
+    for batch, found in zip(batches, writer.sampler.sample_many(asked), strict=True):
+        bar.advance(len(found), tokens=sum(sample.tokens or 0 for sample in found))
+        yield _complete(found, len(batch.prompts) * settings.n)
+
+
 def samples_of(
     writer: Writer,
     prompts: Sequence[Prompt],
@@ -95,20 +118,23 @@ def samples_of(
     Raises:
         ModelError: a prompt does not fit, or the engine gave another number of samples.
     """
-    found: dict[tuple[int, int], Completion] = {}
-    seen = 0
+    found: list[Completion] = []
     try:
         params = params_of(writer, settings, seed, tasks)
         for sample in writer.sampler.sample(prompts, params, lambda tokens: bar.advance(tokens=tokens)):
-            seen += 1
-            found[sample.prompt, sample.index] = sample
+            found.append(sample)
             bar.advance(1)
     except PromptTooLong as error:
         raise ModelError(f"task {tasks[error.prompt].task_id}: {error}") from None
-    asked = len(prompts) * settings.n
-    if seen != asked or len(found) != asked:
-        raise ModelError(f"the engine gave {len(found)} different samples where {asked} were asked for")
-    return [found[place] for place in sorted(found)]
+    return _complete(found, len(prompts) * settings.n)
+
+
+def _complete(found: Sequence[Completion], asked: int) -> list[Completion]:
+    """The samples by prompt and index, where each is there once."""
+    places = {(sample.prompt, sample.index): sample for sample in found}
+    if len(found) != asked or len(places) != asked:
+        raise ModelError(f"the engine gave {len(places)} different samples where {asked} were asked for")
+    return [places[place] for place in sorted(places)]
 
 
 def refuse_failures(verdicts: Iterable[Verdict], share: float) -> None:

@@ -61,7 +61,7 @@ def run(settings: StudyConfig, folder: Path) -> Path:
         identity = {"study": settings.name, **settings.run.identity()}
         manifest = open_manifest(study_folder, identity, "study")
         verify = settings.run.verify
-        do = Runner(study_folder, manifest, place_of(settings.run.place.name), lambda: check_sandbox(verify))
+        do = Runner(study_folder, manifest, place_of(settings.run.place), lambda: check_sandbox(verify))
         write_text(folder / CONFIG, dump_study(settings))
         evaluation = settings.run.evaluation
         results = Results(
