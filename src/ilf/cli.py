@@ -294,7 +294,8 @@ def _run() -> object:
     if group is None:
         return app(standalone_mode=False)
     if group.rank > 0:
-        return processes.serve()
+        processes.serve()
+        return 0
     try:
         return app(standalone_mode=False)
     finally:

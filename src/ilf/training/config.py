@@ -73,8 +73,8 @@ class FinetuneConfig(BaseModel):
     """Processes on this machine that share the work, a GPU each, or the cores. Where torchrun or srun started
     this command, the processes are theirs."""
     sharding: Literal["none", "full"] = "none"
-    """`none`: every process holds the whole model (DDP). `full`: weights, gradients and moments are shared out
-    among the processes (FSDP2)."""
+    """`none`: every process holds the whole model (DDP). `full`: weights, gradients and moments are shared
+    out among the processes (FSDP2)."""
 
     @property
     def adapters(self) -> bool:

@@ -160,7 +160,7 @@ def _write(job: Job, model: Any, before: Written | None, steps: int) -> None:
     """Write the model folder, unless nothing was learnt."""
     config = job.config
     dtype = getattr(torch, config.save_dtype)
-    if config.method == "qlora":  # the factors go to the weights as they were, not to what 4 bits left of them
+    if config.method == "qlora":  # its factors go to the weights as they were before 4 bits
         model, kept = load_model(job.parent, device="cpu", dtype=torch.float32), model
         before = Written(model, dtype)
         model = with_lora(model, config)

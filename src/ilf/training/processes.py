@@ -1,8 +1,8 @@
 """Fine-tuning in several processes: those that torchrun or srun started, or those that we start.
 
-The process that is asked to fine-tune does all that comes before and after. For the training itself it gives every
-process the same job (`fit.Job`). Started by torchrun or srun, `ilf` runs its command in the first process, and
-the others wait for jobs (`serve`); otherwise `launch` starts `processes` workers on this machine.
+The process that is asked to fine-tune does all that comes before and after. For the training itself it gives
+every process the same job (`fit.Job`). Started by torchrun or srun, `ilf` runs its command in the first
+process, and the others wait for jobs (`serve`); otherwise `launch.launch` starts workers on this machine.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ import json
 import os
 import pickle
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,17 +18,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ilf.errors import Interrupted, TrainingError, UserError
+from ilf.errors import TrainingError
 from ilf.training.config import FinetuneConfig
-from ilf.training.workfolder import LOG, Log
+from ilf.training.workfolder import Log
 
 if TYPE_CHECKING:
     from ilf.training.fit import Job
     from ilf.training.run import FinetuneResult
 
-JOB, TRAINED = "job.pickle", "trained.json"
+JOB = "job.pickle"
 # A process that fails takes the others' connections with it: who failed first says so within this time.
-_GRACE = 10.0
+GRACE = 10.0
 _FOREVER = timedelta(days=365)
 
 
@@ -98,13 +94,11 @@ def join(group: Group, store: Any) -> None:
     import torch.distributed as dist
 
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    for name, number in zip(
-        names, (group.rank, group.size, group.local_rank, group.local_size), strict=True
-    ):
+    for name, number in zip(names, (group.rank, group.size, group.local_rank, group.local_size), strict=True):
         os.environ[name] = str(number)  # accelerate reads them
     backend = "gloo"
     if torch.cuda.is_available():
-        _enough(group.local_size)
+        enough(group.local_size)
         torch.cuda.set_device(group.local_rank)
         backend = "cpu:gloo,cuda:nccl"
     elif "OMP_NUM_THREADS" not in os.environ:
@@ -114,7 +108,19 @@ def join(group: Group, store: Any) -> None:
     )  # a process that dies is noticed by whoever started it
 
 
-def _enough(here: int) -> None:
+def store_of(kind: str) -> Any:
+    """A class of torch's key-value stores."""
+    import torch.distributed as dist
+
+    return getattr(dist, kind)  # public, but not exported for type checkers
+
+
+def enough(here: int) -> None:
+    """Refuse more processes than GPUs.
+
+    Raises:
+        TrainingError: this machine has fewer.
+    """
     import torch
 
     if torch.cuda.is_available() and here > torch.cuda.device_count():
@@ -124,17 +130,14 @@ def _enough(here: int) -> None:
         )
 
 
-# --- started by torchrun or srun -------------------------------------------------------------------
-
-
 class _Link:
     """What the first process tells the others: a numbered message each, kept by the launcher's store."""
 
     def __init__(self, group: Group) -> None:
-        import torch.distributed as dist
+        from torch.distributed.rendezvous import rendezvous
 
         self.group = group
-        self.store = dist.PrefixStore("ilf", next(dist.rendezvous("env://", group.rank, group.size))[0])  # type: ignore[no-untyped-call]
+        self.store = store_of("PrefixStore")("ilf", next(rendezvous("env://", group.rank, group.size))[0])
         self.count = 0
 
     def tell(self, kind: str, text: str = "") -> None:
@@ -157,7 +160,7 @@ class _Link:
         import torch.distributed as dist
 
         if not dist.is_initialized():
-            join(self.group, dist.PrefixStore("training", self.store))
+            join(self.group, store_of("PrefixStore")("training", self.store))
 
 
 _links: list[_Link] = []
@@ -176,7 +179,7 @@ def lead(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) -> d
     from ilf.training.fit import fit
 
     link = _link()
-    _write(job)
+    write(job)
     link.tell("job", str((job.work / JOB).absolute()))
     link.join()
     return fit(job, note, say)
@@ -216,10 +219,10 @@ def _do(link: _Link, path: Path) -> None:
         raise TrainingError(f"{path.parent}: not seen by process {link.group.rank}: use a shared folder")
     link.join()
     try:
-        fit(_read(path), _nothing, _nothing)
+        fit(read(path), nothing, nothing)
     except Exception:
         # Most often the first process failed of the same, and says so; if not, this is where it is said.
-        heard = link.hear(_GRACE)
+        heard = link.hear(GRACE)
         if heard is None:
             raise
         link.count -= 1
@@ -240,160 +243,13 @@ def dismiss() -> None:
     _link().tell("end")
 
 
-# --- started by us ---------------------------------------------------------------------------------
+def write(job: Job) -> None:
+    """Put the job where the other processes read it."""
+    replace_file(job.work / JOB, pickle.dumps(job))
 
 
-def launch(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) -> dict[str, Any]:
-    """Do a job with `processes` workers on this machine.
-
-    Raises:
-        TrainingError: what a worker found wrong, or that one was killed.
-        Interrupted, KeyboardInterrupt: after the step in progress was kept.
-    """
-    size = job.config.processes
-    _enough(size)
-    _write(job)
-    meeting = job.work / "meeting"
-    for stale in (meeting, job.work / TRAINED, *job.work.glob("failure-*.json")):
-        stale.unlink(missing_ok=True)
-    say(f"in {size} processes" + (", weights shared out" if job.plan.sharding == "full" else ""))
-    seen = _Tail(job.work / LOG, note)
-    workers = [_start(job.work, rank, size) for rank in range(size)]
-    stopped: BaseException | None = None
-    try:
-        while stopped is None:
-            try:
-                _watch(workers, seen)
-                break
-            except (KeyboardInterrupt, Interrupted) as interrupt:
-                stopped = interrupt
-        if stopped is not None:
-            say("keeping the step in progress, then stopping; Ctrl-C again stops at once")
-            with suppress(ProcessLookupError):
-                workers[0].send_signal(signal.SIGTERM)
-            _watch(workers, seen)
-            raise stopped
-    finally:
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            worker.wait()
-            if worker.stdin is not None:
-                worker.stdin.close()
-    if any(worker.returncode for worker in workers) or not (job.work / TRAINED).is_file():
-        raise _failure(job.work, [worker.returncode for worker in workers], seen.step)
-    found: dict[str, Any] = json.loads((job.work / TRAINED).read_text(encoding="utf-8"))
-    return found
-
-
-def _start(work: Path, rank: int, size: int) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C is for us to handle. A worker ends when its standard input does,
-    # that is, however this process ends.
-    with (work / f"process-{rank}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ilf.training.worker", str(work), str(rank), str(size)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-
-
-def _watch(workers: list[subprocess.Popen[bytes]], seen: _Tail) -> None:
-    """Until all workers have ended, or one has failed and the others had time to say why."""
-    ended = None
-    while any(worker.poll() is None for worker in workers):
-        codes = [worker.returncode for worker in workers]
-        if any(codes):
-            ended = ended or time.monotonic()
-            killed = any(code is not None and code < 0 for code in codes)
-            if killed or time.monotonic() - ended > _GRACE:
-                break
-        seen.look()
-        time.sleep(0.05)
-    seen.look()
-
-
-class _Tail:
-    """Hands on the rows that a growing log gets."""
-
-    def __init__(self, path: Path, note: Callable[[Log], None]) -> None:
-        self._path, self._note = path, note
-        self._at = path.stat().st_size if path.is_file() else 0
-        self.step = 0
-
-    def look(self) -> None:
-        if not self._path.is_file():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            for line in file:
-                if not line.endswith(b"\n"):  # still being written
-                    break
-                self._at += len(line)
-                row = json.loads(line)
-                self.step = int(row["step"])
-                self._note(row)
-
-
-def _failure(work: Path, codes: list[int], step: int) -> Exception:
-    """What is to be said of workers that ended with these codes (negative: by a signal, maybe ours)."""
-    said = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(work.glob("failure-*.json"))]
-    for one in said:
-        if one["user"]:
-            return TrainingError(one["message"])
-    if not said:
-        rank = next((rank for rank, code in enumerate(codes) if code), 0)
-        return TrainingError(_killed(work, codes, rank, step))
-    return RuntimeError(f"a process of the fine-tuning failed:\n{said[0]['message']}")
-
-
-def _killed(work: Path, codes: list[int], rank: int, step: int) -> str:
-    from ilf.training.trainer import last_checkpoint, step_of
-
-    kept = last_checkpoint(work / "checkpoints")
-    code = codes[rank]
-    how = f"ended with status {code}"
-    if code < 0:
-        how = f"was killed by signal {-code}"
-        if code == -signal.SIGKILL:
-            how += ", as the system does where memory runs out"
-    return (
-        f"process {rank + 1} of {len(codes)} {how}, after step {step}: run again to go on after step "
-        f"{step_of(kept) if kept else 0}"
-    )
-
-
-def work_here(work: Path, rank: int, size: int) -> None:
-    """A worker's part of `launch`: what `python -m ilf.training.worker` does."""
-    import torch.distributed as dist
-
-    from ilf.pretrained import quiet
-    from ilf.training.fit import fit
-
-    if sys.platform == "linux":  # one machine: whatever its name resolves to
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    join(Group(rank, size, rank, size), dist.FileStore(str(work / "meeting"), size))
-    with quiet():
-        found = fit(_read(work / JOB), _nothing, print)
-    if rank == 0:
-        _replace(work / TRAINED, json.dumps(found).encode())
-    dist.destroy_process_group()
-
-
-def note_failure(work: Path, rank: int, error: BaseException, trace: str) -> None:
-    """Keep for `launch` what went wrong here."""
-    user = isinstance(error, UserError)
-    text = json.dumps({"user": user, "message": str(error) if user else trace})
-    _replace(work / f"failure-{rank}.json", text.encode())
-
-
-def _write(job: Job) -> None:
-    _replace(job.work / JOB, pickle.dumps(job))
-
-
-def _read(path: Path) -> Job:
+def read(path: Path) -> Job:
+    """The job that the first process wrote."""
     from ilf.pretrained import trust
 
     job: Job = pickle.loads(path.read_bytes())  # written by the process that started this one
@@ -402,11 +258,12 @@ def _read(path: Path) -> Job:
     return job
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
 
 
-def _nothing(said: Any) -> None:
+def nothing(said: Any) -> None:
     """Only the first process tells."""

@@ -215,6 +215,7 @@ def _train(
     from ilf.models import load_tokenizer
     from ilf.pretrained import trusted_folders
     from ilf.training import processes
+    from ilf.training.launch import launch
     from ilf.training.packing import batches
 
     say = talk or _silent
@@ -234,7 +235,7 @@ def _train(
         if processes.given() is not None:
             trained = processes.lead(job, note, say)
         elif config.processes > 1 or plan.sharding == "full":
-            trained = processes.launch(job, note, say)
+            trained = launch(job, note, say)
         else:
             trained = fit(job, note, say)
     return {

@@ -62,7 +62,8 @@ class PackTrainer(Trainer):
     def _enter_by_forward(self) -> None:
         """Let `model(pack=…)` be the pack's loss: the wrappers of torch look after gradients and shards where
         the outermost module is called, and nowhere else."""
-        model, own = self.model, self.model.forward
+        model: Any = self.model
+        own = model.forward
 
         def forward(*args: Any, pack: Pack | None = None, **kwargs: Any) -> Any:
             if pack is None:
@@ -163,12 +164,16 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def arguments(config: FinetuneConfig, folder: Path, name: str, steps: int, *, cpu: bool, shard: bool = False) -> TrainingArguments:
+def arguments(
+    config: FinetuneConfig, folder: Path, name: str, steps: int, *, cpu: bool, shard: bool = False
+) -> TrainingArguments:
     """`Trainer`'s settings for so many steps, with checkpoints in `folder`; trackers call it `name`."""
     warmup = math.ceil(config.warmup_ratio * steps)
     constant = "constant_with_warmup" if warmup else "constant"
     # Every process writes its shards, and any number of processes can read them.
-    sharded = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}} if shard else {}
+    sharded: dict[str, Any] = {}
+    if shard:
+        sharded = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
     arguments = TrainingArguments(
         output_dir=str(folder),
         run_name=name,

@@ -38,8 +38,8 @@ def with_lora(model: Any, config: FinetuneConfig) -> Any:
 
 
 def in_four_bits(folder: Path, plan: Plan) -> Any:
-    """The model with its linear layers, but for the output projection, in 4 bits: NF4, its constants quantised
-    too (QLoRA, section 3). All else stays float32.
+    """The model with its linear layers, but for the output projection, in 4 bits: NF4, its constants
+    quantised too (QLoRA, section 3). All else stays float32.
 
     Raises:
         MissingDependency: bitsandbytes is not installed.
@@ -55,20 +55,26 @@ def in_four_bits(folder: Path, plan: Plan) -> Any:
         raise missing("bitsandbytes", "qlora")
     if adapter_base(folder) is not None:
         raise TrainingError(f'{folder}: method = "qlora" starts from a whole model, not from an adapter')
-    settings = BitsAndBytesConfig(
+    settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, plan.precision),
     )
     where = torch.cuda.current_device() if plan.device == "cuda" else "cpu"
-    return load(
+    model = load(
         "AutoModelForCausalLM",
         folder,
         quantization_config=settings,
         dtype=torch.float32,
         device_map={"": where},
     )
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            # A forward pass without gradients would rearrange the weights for good, and what follows would
+            # be computed from garbage, or in bfloat16.
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 def merged(model: Any, folder: Path, config: FinetuneConfig) -> Any:

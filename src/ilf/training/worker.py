@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from ilf.errors import Interrupted
-from ilf.training.processes import note_failure, work_here
+from ilf.training.launch import note_failure, work_here
 
 
 def _outlive_nobody() -> None:
