@@ -111,7 +111,7 @@ def test_every_gradient_is_that_of_one_process(
     config = QUICK.model_copy(update={"method": method, "epochs": 1})
     with monkeypatch.context() as patch:
         patch.setattr(PackTrainer, "training_step", PackTrainer.training_step)  # to be put back
-        exec(NOTED.replace("FILE", repr(str(files[0]))))
+        exec(NOTED.replace("FILE", repr(str(files[0]))), {})
         finetune(tiny, examples, tmp_path / "one", config)
     popen, code = subprocess.Popen, NOTED.replace("FILE", repr(str(files[1])))
     code += "from ilf.training import worker\nworker.main()"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +65,15 @@ def launch(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) ->
             _watch(workers, seen)
             raise stopped
     finally:
+        codes = [worker.poll() for worker in workers]
         for worker in workers:
             worker.kill()
         for worker in workers:
             worker.wait()
             if worker.stdin is not None:
                 worker.stdin.close()
-    if any(worker.returncode for worker in workers) or not (job.work / TRAINED).is_file():
-        raise _failure(job.work, [worker.returncode for worker in workers], seen.step)
+    if any(codes) or not (job.work / TRAINED).is_file():
+        raise _failure(job.work, codes, seen.step)
     found: dict[str, Any] = json.loads((job.work / TRAINED).read_text(encoding="utf-8"))
     return found
 
@@ -128,23 +129,24 @@ class _Tail:
                 self._note(row)
 
 
-def _failure(work: Path, codes: list[int], step: int) -> Exception:
-    """What is to be said of workers that ended with these codes (negative: by a signal, maybe ours)."""
+def _failure(work: Path, codes: Sequence[int | None], step: int) -> Exception:
+    """What is to be said of workers that ended with these codes (negative: by a signal)."""
     said = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(work.glob("failure-*.json"))]
     for one in said:
         if one["user"]:
             return TrainingError(one["message"])
-    if not said:
+    signalled = [rank for rank, code in enumerate(codes) if code is not None and code < 0]
+    if signalled or not said:  # the others could only say that they lost it
         rank = next((rank for rank, code in enumerate(codes) if code), 0)
-        return TrainingError(_killed(work, codes, rank, step))
+        return TrainingError(_killed(work, codes, signalled[0] if signalled else rank, step))
     return RuntimeError(f"a process of the fine-tuning failed:\n{said[0]['message']}")
 
 
-def _killed(work: Path, codes: list[int], rank: int, step: int) -> str:
+def _killed(work: Path, codes: Sequence[int | None], rank: int, step: int) -> str:
     from ilf.training.trainer import last_checkpoint, step_of
 
     kept = last_checkpoint(work / "checkpoints")
-    code = codes[rank]
+    code = codes[rank] or 0
     how = f"ended with status {code}"
     if code < 0:
         how = f"was killed by signal {-code}"

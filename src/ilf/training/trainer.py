@@ -193,6 +193,7 @@ def arguments(
         use_cpu=cpu,
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         **sharded,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs would otherwise mean nn.DataParallel
