@@ -217,12 +217,12 @@ def test_torchrun_is_recognised(tiny: Path, examples: list[Example], tmp_path: P
     write_jsonl(tmp_path / "examples.jsonl", examples)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "ilf.cli", "finetune", "--model", str(tiny), "--out", str(tmp_path / "two")]
-    command += ["--examples", str(tmp_path / ("examples.jsonl" if code == 0 else "no such file"))]
+    command += ["--examples", str(tmp_path / ("examples.jsonl" if code == 0 else "absent.jsonl"))]
     command += [f"--set={key}={value}" for key, value in QUICK.model_dump(exclude_defaults=True).items()]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
     if code:
-        assert ran.returncode != 0 and ran.stderr.count("no such file") == 1
+        assert ran.returncode != 0 and ran.stderr.count("absent.jsonl: no such file") == 1
         return
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("The first example") + ran.stderr.count("The first example") == 1

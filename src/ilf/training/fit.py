@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import DTensor
 from transformers import set_seed
 
 from ilf.errors import TrainingError, UserError
@@ -146,7 +147,11 @@ def _whole(job: Job, trainer: PackTrainer, sharded: bool) -> Any:
     """The trained model, shards gathered (in the first process alone)."""
     if not sharded:
         return trainer.model
-    state = trainer.accelerator.get_state_dict(trainer.model)
+    state = {}
+    for name, weight in cast(Any, trainer.model).state_dict().items():  # one whole weight at a time
+        gathered = weight.full_tensor() if isinstance(weight, DTensor) else weight
+        if dist.get_rank() == 0:
+            state[name] = gathered.cpu()
     if dist.get_rank() > 0:
         return None
     model = load_model(job.parent, device="cpu", dtype=torch.float32)

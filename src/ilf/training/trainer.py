@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate import DistributedType, FullyShardedDataParallelPlugin  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
@@ -58,6 +59,15 @@ class PackTrainer(Trainer):
         self._sharded = self.is_fsdp_enabled
         if dist.is_initialized():
             self._enter_by_forward()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Have weights shared out on a CPU, too: torch can, and accelerate asks for it on GPUs only."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and self.args.use_cpu:
+            state = self.accelerator.state
+            state.distributed_type = DistributedType.FSDP
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
 
     def _enter_by_forward(self) -> None:
         """Let `model(pack=…)` be the pack's loss: the wrappers of torch look after gradients and shards where
