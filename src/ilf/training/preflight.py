@@ -74,6 +74,10 @@ class Estimate:
     disk_free: int
     processes: int = 1
     """On this machine. `memory` is what each needs, `memory_free` what each may take."""
+    host: int = 0
+    """Beside a GPU's memory: what the whole weights take in the machine's, while they are cut into shards or
+    while QLoRA's factors are added to them. `host_free` is what there is."""
+    host_free: int = 0
 
     def summary(self) -> str:
         """One line."""
@@ -97,6 +101,12 @@ class Estimate:
                 f"fine-tuning needs about {need / GB:.1f} GB of memory ({parts}), and {free / GB:.1f} GB "
                 f"are free{f' for each of {self.processes} processes' if self.processes > 1 else ''}: "
                 'set method = "lora" or "qlora", a lower max_length, or gradient_checkpointing = true'
+            )
+        if self.host > self.host_free:
+            raise TrainingError(
+                f"fine-tuning needs about {self.host / GB:.1f} GB of the machine's memory beside the GPU's "
+                f"(the whole weights in float32), and {self.host_free / GB:.1f} GB are free: use a smaller "
+                "model, or fewer processes on this machine"
             )
         need, free = sum(self.disk.values()), self.disk_free
         if need > free:
@@ -189,12 +199,31 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
         checkpointing=config.gradient_checkpointing,
         sharding=config.sharding,
     )
+    whole = 4 * total  # in every process, before its shard is cut; in one, when QLoRA's factors are added
+    host = 0
+    if cuda:
+        host = whole * here if parts > 1 else whole if config.method == "qlora" else 0
     memory["activations"] = plan.activations(max(longest, min(plan.pack_tokens, longest * config.batch_size)))
+    if not cuda and (parts > 1 or config.method == "qlora"):
+        # What is held by then, or not held any more, counts once.
+        rest = sum(memory.values()) - memory.get("4-bit weights", 0) - memory["program"]
+        memory["whole weights"] = max(0, whole - rest)
     disk = {"model": _BYTES[config.save_dtype] * total}
     # A checkpoint holds the trained weights and two moments of each; the old one goes when the new one is
     # whole.
     disk["checkpoints"] = 2 * (12 * trained)
-    return Estimate(plan, total, trained, memory, free, disk, shutil.disk_usage(_existing(out)).free, here)
+    return Estimate(
+        plan,
+        total,
+        trained,
+        memory,
+        free,
+        disk,
+        shutil.disk_usage(_existing(out)).free,
+        here,
+        host,
+        available_memory() if host else 0,
+    )
 
 
 def available_memory() -> int:
