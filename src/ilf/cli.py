@@ -288,12 +288,14 @@ def _run() -> object:
     work."""
     if os.environ.keys().isdisjoint({"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}):
         return app(standalone_mode=False)
+    from ilf.training import group
+
+    mine = group.given()
+    if mine is None:
+        return app(standalone_mode=False)
     from ilf.training import processes
 
-    group = processes.given()
-    if group is None:
-        return app(standalone_mode=False)
-    if group.rank > 0:
+    if mine.rank > 0:
         processes.serve()
         return 0
     try:

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from ilf.errors import MissingDependency, TrainingError  # noqa: E402
 from ilf.learners import require_training  # noqa: E402
 from ilf.records import Example, write_jsonl  # noqa: E402
-from ilf.training import FinetuneConfig, finetune, processes  # noqa: E402
+from ilf.training import FinetuneConfig, finetune, group  # noqa: E402
 from ilf.training.packing import Row, share  # noqa: E402
 from ilf.training.run import LOG  # noqa: E402
 from ilf.training.trainer import last_checkpoint  # noqa: E402
@@ -311,17 +311,17 @@ def test_a_script_under_torchrun_has_the_result_in_every_process(
 
 
 def test_slurms_steps_are_recognised_and_its_batch_scripts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert processes.given() is None
+    assert group.given() is None
     for name, value in {"PROCID": "0", "NTASKS": "8", "JOB_ID": "41123", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    assert processes.given() is None  # a batch script, which one process runs
+    assert group.given() is None  # a batch script, which one process runs
     step = {"PROCID": "5", "LOCALID": "1", "STEP_NUM_TASKS": "8", "STEP_TASKS_PER_NODE": "4(x2)"}
     for name, value in {**step, "STEP_NODELIST": "gpu[03-04]"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "x")
         monkeypatch.delenv(name)
-    assert processes.given() == processes.Group(rank=5, size=8, local_rank=1, local_size=4)
+    assert group.given() == group.Group(rank=5, size=8, local_rank=1, local_size=4)
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu03", "21123")
 
 
@@ -330,14 +330,14 @@ def test_slurms_steps_are_recognised_and_its_batch_scripts_are_not(monkeypatch: 
     [("a", "a"), ("a,b", "a"), ("gpu[03-07,9],cpu1", "gpu03"), ("n[1,3]-ib", "n1-ib"), ("x-[7]", "x-7")],
 )
 def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
-    assert processes._first_host(hosts) == first
+    assert group._first_host(hosts) == first
 
 
 def test_another_number_than_the_launchers_is_refused() -> None:
-    group = processes.Group(0, 4, 0, 4)
-    assert group.checked(QUICK).processes == 4
+    four = group.Group(0, 4, 0, 4)
+    assert four.checked(QUICK).processes == 4
     with pytest.raises(TrainingError, match="processes = 2, but 4 were started"):
-        group.checked(QUICK.model_copy(update={"processes": 2}))
+        four.checked(QUICK.model_copy(update={"processes": 2}))
 
 
 def test_the_key_is_that_of_one_process(examples: list[Example]) -> None:

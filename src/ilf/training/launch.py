@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.errors import Interrupted, TrainingError, UserError
+from ilf.training.group import Group
 from ilf.training.processes import (
     GRACE,
     JOB,
-    Group,
     enough,
     join,
     nothing,

@@ -12,7 +12,7 @@ from typing import Any
 from ilf.errors import TrainingError
 from ilf.records import Example
 from ilf.training.config import FinetuneConfig
-from ilf.training.processes import counted
+from ilf.training.group import counted
 
 GB = 1e9
 # Python, torch and transformers themselves; measured.

@@ -10,78 +10,22 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.errors import TrainingError
-from ilf.training.config import FinetuneConfig
+from ilf.training.group import Group, given
 from ilf.training.workfolder import Log
 
 if TYPE_CHECKING:
     from ilf.training.fit import Job
-    from ilf.training.run import FinetuneResult
 
 JOB = "job.pickle"
 # A process that fails takes the others' connections with it: who failed first says so within this time.
 GRACE = 10.0
 _FOREVER = timedelta(days=365)
-
-
-@dataclass(frozen=True)
-class Group:
-    """This process among those that share a fine-tuning."""
-
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
-    """Of them on this machine."""
-
-    def checked(self, config: FinetuneConfig) -> FinetuneConfig:
-        """The settings with the number of processes that there are.
-
-        Raises:
-            TrainingError: they ask for another number.
-        """
-        if config.processes not in (1, self.size):
-            raise TrainingError(
-                f"processes = {config.processes}, but {self.size} were started: leave it out, or start "
-                "ilf without a launcher"
-            )
-        return config.model_copy(update={"processes": self.size})
-
-
-def given() -> Group | None:
-    """The processes that torchrun (or accelerate launch) or srun started; None without them, or with one."""
-    env = os.environ
-    with suppress(KeyError, ValueError):
-        size = int(env["WORLD_SIZE"])
-        local = int(env.get("LOCAL_WORLD_SIZE", size))
-        return Group(int(env["RANK"]), size, int(env["LOCAL_RANK"]), local) if size > 1 else None
-    with suppress(KeyError, ValueError):  # of a step: a batch script without srun is one process
-        size = int(env["SLURM_STEP_NUM_TASKS"])
-        here = int(re.split(r"\D", env["SLURM_STEP_TASKS_PER_NODE"])[0])
-        found = Group(int(env["SLURM_PROCID"]), size, int(env["SLURM_LOCALID"]), here)
-        env.setdefault("MASTER_ADDR", _first_host(env["SLURM_STEP_NODELIST"]))
-        env.setdefault("MASTER_PORT", str(20_000 + int(env["SLURM_JOB_ID"]) % 20_000))
-        return found if size > 1 else None
-    return None
-
-
-def counted(config: FinetuneConfig) -> tuple[int, int]:
-    """Processes in all, and on this machine."""
-    group = given()
-    return (config.processes, config.processes) if group is None else (group.size, group.local_size)
-
-
-def _first_host(hosts: str) -> str:
-    """The first of Slurm's `gpu[03-07,9],cpu1`."""
-    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", re.sub(r",(?![^[]*\]).*", "", hosts))
 
 
 def join(group: Group, store: Any) -> None:
@@ -185,19 +129,19 @@ def lead(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) -> d
     return fit(job, note, say)
 
 
-def follow() -> FinetuneResult:
-    """The part of another process than the first in `finetune`: its jobs until there is a result.
+def follow() -> str:
+    """The part of another process than the first in `finetune`: its jobs until there is a result, as `tell`
+    was given it.
 
     Raises:
         TrainingError: the first process failed; it says why.
     """
-    from ilf.training.run import FinetuneResult
 
     link = _link()
     while (heard := link.hear()) is not None:
         kind, text = heard
         if kind == "result":
-            return FinetuneResult.model_validate_json(text)
+            return text
         if kind != "job":
             break
         _do(link, Path(text))
@@ -228,9 +172,9 @@ def _do(link: _Link, path: Path) -> None:
         link.count -= 1
 
 
-def tell(result: FinetuneResult) -> None:
-    """Let the other processes know how it ended."""
-    _link().tell("result", result.model_dump_json())
+def tell(result: str) -> None:
+    """Let the other processes know how it ended: what they get from `follow`."""
+    _link().tell("result", result)
 
 
 def failed() -> None:

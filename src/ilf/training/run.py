@@ -21,6 +21,7 @@ from ilf.records import Example
 from ilf.training.card import RECORD, write_card
 from ilf.training.config import FinetuneConfig
 from ilf.training.examples import LabelReport, check_examples
+from ilf.training.group import given
 from ilf.training.workfolder import LOG, Log, fingerprint, keep_log, own
 
 if TYPE_CHECKING:
@@ -115,16 +116,16 @@ def finetune(
             model, examples, out, settings, card, progress, say, replace, trust_remote_code, objective
         )
 
-    if (group := processes.given()) is None:
+    if (group := given()) is None:
         return here(config)
     if group.rank > 0:  # the first process does all but the training itself
-        return processes.follow()
+        return FinetuneResult.model_validate_json(processes.follow())
     try:
         result = here(group.checked(config))
     except BaseException:
         processes.failed()
         raise
-    processes.tell(result)
+    processes.tell(result.model_dump_json())
     return result
 
 
@@ -232,7 +233,7 @@ def _train(
     job = Job(folder.path, tuple(examples), config, plan, work, out.name, objective, trusted_folders())
     steps = len(batches(examples, config.batch_size, config.epochs, config.seed, config.order))
     with _shown(progress, talk, steps, len(done)) as note:
-        if processes.given() is not None:
+        if given() is not None:
             trained = processes.lead(job, note, say)
         elif config.processes > 1 or plan.sharding == "full":
             trained = launch(job, note, say)
