@@ -41,8 +41,12 @@ def launch(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) ->
         TrainingError: what a worker found wrong, or that one was killed.
         Interrupted, KeyboardInterrupt: after the step in progress was kept.
     """
+    import torch
+
     size = job.config.processes
     enough(size)
+    if torch.cuda.is_initialized():  # the first GPU is a worker's, whatever the teacher left in this process
+        torch.cuda.empty_cache()
     write(job)
     meeting = job.work / "meeting"
     for stale in (meeting, job.work / TRAINED, *job.work.glob("failure-*.json")):

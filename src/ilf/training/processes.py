@@ -37,16 +37,19 @@ def join(group: Group, store: Any) -> None:
     import torch
     import torch.distributed as dist
 
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    for name, number in zip(names, (group.rank, group.size, group.local_rank, group.local_size), strict=True):
-        os.environ[name] = str(number)  # accelerate reads them
-    backend = "gloo"
+    backend, which = "gloo", group.local_rank
     if torch.cuda.is_available():
-        enough(group.local_size)
-        torch.cuda.set_device(group.local_rank)
+        if "SLURM_STEP_NUM_TASKS" in os.environ and torch.cuda.device_count() == 1:
+            which = 0  # srun shows each of its tasks its own GPU alone (--gpus-per-task)
+        else:
+            enough(group.local_size)
+        torch.cuda.set_device(which)
         backend = "cpu:gloo,cuda:nccl"
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // group.local_size))
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    for name, number in zip(names, (group.rank, group.size, which, group.local_size), strict=True):
+        os.environ[name] = str(number)  # accelerate reads them
     dist.init_process_group(
         backend, store=store, rank=group.rank, world_size=group.size, timeout=_FOREVER
     )  # a process that dies is noticed by whoever started it
@@ -157,13 +160,15 @@ def serve() -> None:
 
 
 def _do(link: _Link, path: Path) -> None:
+    from ilf.pretrained import quiet
     from ilf.training.fit import fit
 
     if not path.is_file():
         raise TrainingError(f"{path.parent}: not seen by process {link.group.rank}: use a shared folder")
     link.join()
     try:
-        fit(read(path), nothing, nothing)
+        with quiet():
+            fit(read(path), nothing, nothing)
     except Exception:
         # Most often the first process failed of the same, and says so; if not, this is where it is said.
         heard = link.hear(GRACE)
