@@ -45,7 +45,8 @@ def launch(job: Job, note: Callable[[Log], None], say: Callable[[str], None]) ->
 
     size = job.config.processes
     enough(size)
-    if torch.cuda.is_initialized():  # the first GPU is a worker's, whatever the teacher left in this process
+    # The first GPU is a worker's, whatever the teacher left in this process.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     write(job)
     meeting = job.work / "meeting"
