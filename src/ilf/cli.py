@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import shutil
 import signal
 import sys
@@ -284,6 +285,27 @@ def doctor(
         typer.echo(f"ilf doctor: everything {'else ' if lacks else ''}needed is here")
 
 
+def _run() -> object:
+    """Run the command; where torchrun or srun started several processes, in the first, which gives the others
+    work."""
+    if os.environ.keys().isdisjoint({"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}):
+        return app(standalone_mode=False)
+    from ilf.training import group
+
+    mine = group.given()
+    if mine is None:
+        return app(standalone_mode=False)
+    from ilf.training import processes
+
+    if mine.rank > 0:
+        processes.serve()
+        return 0
+    try:
+        return app(standalone_mode=False)
+    finally:
+        processes.dismiss()
+
+
 def main() -> None:
     """Entry point: errors of the user in one line, exit status 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -300,7 +322,7 @@ def main() -> None:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, stop)
     try:
-        status = app(standalone_mode=False)
+        status = _run()
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except Waiting as waiting:

@@ -76,7 +76,7 @@ def fine_tuning(examples: int, settings: FinetuneConfig, model: Path | None = No
     # Checkpoints hold what is trained, twice for a moment.
     return Cost(
         tokens=examples * settings.epochs * settings.max_length,
-        memory=(16 if full else 4) * weights,
+        memory=(1 if settings.method == "qlora" else 16 if full else 4) * weights,
         disk=written + (24 * weights if full else 0),
     )
 

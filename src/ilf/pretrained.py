@@ -24,6 +24,11 @@ def trusted(folder: Path) -> bool:
     return folder.resolve() in _TRUSTED
 
 
+def trusted_folders() -> tuple[Path, ...]:
+    """All of them, for another process to `trust`."""
+    return tuple(sorted(_TRUSTED))
+
+
 def load(kind: str, folder: Path, **options: Any) -> Any:
     """`from_pretrained` of the class `kind` of transformers, quietly.
 

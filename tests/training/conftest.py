@@ -50,6 +50,12 @@ def build(folder: Path, **settings: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
+def built() -> Callable[..., Path]:
+    """`build`, for models of other kinds."""
+    return build
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("models") / "tiny")
 

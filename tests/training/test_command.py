@@ -38,7 +38,7 @@ def test_a_bare_file_of_settings_will_do(tiny: Path, examples: Path, tmp_path: P
     [
         (["learning_rat=1"], "learning_rat: unknown key; did you mean learning_rate"),
         (["batch_size=0"], "batch_size: .*greater than or equal to 1"),
-        (["method=partial"], "method: .*'full' or 'lora'"),
+        (["method=partial"], "method: .*'full', 'lora' or 'qlora'"),
         (["epochs"], "expected key=value"),
     ],
 )

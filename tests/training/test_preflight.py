@@ -68,5 +68,5 @@ def test_the_message_names_what_would_help(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "available_memory", lambda: 10**6)
-    with pytest.raises(TrainingError, match='set method = "lora", a lower max_length'):
+    with pytest.raises(TrainingError, match='set method = "lora" or "qlora", a lower max_length'):
         estimate_rows(tiny, 50, FinetuneConfig(), tmp_path).check()

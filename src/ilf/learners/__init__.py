@@ -97,10 +97,12 @@ def require_training(settings: Iterable[FinetuneConfig], engine: EngineConfig) -
     if engine.name == "scripted":
         return
     for asked in settings:
-        wanted = ["torch", "transformers", "accelerate", *(["peft"] if asked.method == "lora" else [])]
+        wanted = ["torch", "transformers", "accelerate", *(["peft"] if asked.adapters else [])]
         lacking = next((name for name in wanted if importlib.util.find_spec(name) is None), None)
         if lacking is not None:
             raise missing(lacking, "models")
+        if asked.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
+            raise missing("bitsandbytes", "qlora")
         if asked.report_to:
             from ilf.training.trainer import check_trackers
 

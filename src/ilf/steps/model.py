@@ -47,7 +47,7 @@ class Learn(Step[Model]):
         found: dict[str, Any] = {
             "start": self.start.hash,
             "examples": digest_of(example.to_json() for example in self.examples),
-            "finetune": self.finetune.model_dump(),
+            "finetune": self.finetune.deciding(),
             "learner": {
                 **self.learner.model_dump(include={"name", "options"}),
                 **({} if own is None else own.model_dump(exclude_defaults=True)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Divergence = Literal["forward", "reverse", "jsd"]
 """Between the model in training, p, and a fixed one, q: KL(q ‖ p), KL(p ‖ q), or Jensen and Shannon's."""
@@ -21,7 +21,9 @@ class FinetuneConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    method: Literal["full", "lora"] = "full"
+    method: Literal["full", "lora", "qlora"] = "full"
+    """All weights, LoRA's factors, or LoRA's factors on a base whose linear layers are held in 4 bits (NF4;
+    Dettmers et al. 2023)."""
     learning_rate: float = Field(default=5e-6, gt=0)
     """Peak. LoRA usually wants 10 to 100 times what full fine-tuning does."""
     batch_size: int = Field(default=32, ge=1)
@@ -67,6 +69,32 @@ class FinetuneConfig(BaseModel):
     """Steps between checkpoints; by time where absent, so that at most a few minutes are lost."""
     report_to: tuple[str, ...] = ()
     """Experiment trackers by their transformers names: `tensorboard`, `wandb`, `trackio`, `mlflow` …"""
+    processes: int = Field(default=1, ge=1)
+    """Processes on this machine that share the work, a GPU each, or the cores. Where torchrun or srun started
+    this command, the processes are theirs."""
+    sharding: Literal["none", "full"] = "none"
+    """`none`: every process holds the whole model (DDP). `full`: weights, gradients and moments are shared
+    out among the processes (FSDP2)."""
+
+    @property
+    def adapters(self) -> bool:
+        """Whether LoRA's factors are trained instead of the weights."""
+        return self.method != "full"
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings without those that say where the work is done, which leave the weights as they are but
+        for rounding. With LoRA's dropout every process drops by its own random numbers: then their number
+        counts."""
+        found = self.model_dump(mode="json", exclude={"processes", "sharding"})
+        if self.adapters and self.lora_dropout and self.processes > 1:
+            found["processes"] = self.processes
+        return found
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.method == "qlora" and self.sharding == "full":
+            raise ValueError('method = "qlora" holds its base whole in every process: set sharding = "none"')
+        return self
 
 
 class _OnPolicy(BaseModel):

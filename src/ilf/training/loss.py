@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from transformers import AttentionInterface
 
 from ilf.errors import TrainingError
@@ -68,6 +69,8 @@ def pack_loss(model: Any, pack: Pack, way: Way, device: torch.device, cost: Cost
         return (each * weights).sum()
     head = whole(model).get_output_embeddings()
     loss = _Projected.apply(found, head.weight, head.bias, labels, numbers, weights, cost)  # type: ignore[no-untyped-call]
+    if isinstance(head, FSDPModule):  # which takes its pass as done only when each of its layers was called
+        loss = loss + 0 * cast(Any, head)(found[:1]).sum()
     return cast(Tensor, loss)
 
 
@@ -86,7 +89,7 @@ def label_states(model: Any, pack: Pack, way: Way, device: torch.device) -> Tens
         given["attention_mask"] = (torch.arange(pack.width, device=device) < real[:, None]).long()
     causal = whole(model)
     if not way.chunked:
-        return cast(Tensor, causal(**given).logits.flatten(0, 1)[at])
+        return cast(Tensor, causal.forward(**given).logits.flatten(0, 1)[at])
     return cast(Tensor, causal.base_model(**given)[0].flatten(0, 1)[at])
 
 

@@ -8,6 +8,7 @@ would give one by one.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -130,6 +131,32 @@ def packs(rows: Sequence[Row], budget: int) -> list[Pack]:
             pack = Pack()
             found.append(pack)
         pack.add_segment(segment)
+    return found
+
+
+def share(rows: Sequence[Row], processes: int) -> list[list[Row]]:
+    """The rows of a step shared out, each process about as many tokens; examples of one prompt stay together
+    where they are not more than a process's part."""
+    if processes == 1:
+        return [list(rows)]
+    by_prompt: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        by_prompt[row.prompt].append(row)
+    part = sum(map(_tokens, by_prompt.values())) / processes
+    pieces = []
+    for group in by_prompt.values():
+        pieces += _even([[row] for row in group], min(processes, math.ceil(_tokens(group) / part)))
+    return _even([piece for piece in pieces if piece], processes)
+
+
+def _even(pieces: Sequence[list[Row]], parts: int) -> list[list[Row]]:
+    """Longest first, each to the part that has least so far."""
+    found: list[list[Row]] = [[] for _ in range(parts)]
+    sizes = [0] * parts
+    for piece in sorted(pieces, key=_tokens, reverse=True):
+        least = sizes.index(min(sizes))
+        found[least] += piece
+        sizes[least] += _tokens(piece)
     return found
 
 

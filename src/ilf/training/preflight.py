@@ -12,6 +12,7 @@ from typing import Any
 from ilf.errors import TrainingError
 from ilf.records import Example
 from ilf.training.config import FinetuneConfig
+from ilf.training.group import counted
 
 GB = 1e9
 # Python, torch and transformers themselves; measured.
@@ -21,6 +22,8 @@ _PROGRAM = 0.45 * GB
 _CPU_ACTIVATIONS = 0.5 * GB
 _SMALLEST_ACTIVATIONS = 0.1 * GB
 _PACKS = (256, 16384)
+# A weight in NF4, with an 8-bit constant for each 64 of them, and a float32 one for each 256 of those.
+_FOUR_BITS = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -40,6 +43,8 @@ class Plan:
     activation_bytes: int
     """What all layers' activations together may take."""
     checkpointing: bool | str
+    sharding: str = "none"
+    """As in `FinetuneConfig`; a resumed one cannot change it."""
 
     def recomputed_layers(self, tokens: int) -> int:
         """How many layers must recompute their activations for a pack of `tokens` to stay within bounds."""
@@ -67,6 +72,12 @@ class Estimate:
     memory_free: int
     disk: dict[str, int]
     disk_free: int
+    processes: int = 1
+    """On this machine. `memory` is what each needs, `memory_free` what each may take."""
+    host: int = 0
+    """Beside a GPU's memory: what the whole weights take in the machine's, while they are cut into shards or
+    while QLoRA's factors are added to them. `host_free` is what there is."""
+    host_free: int = 0
 
     def summary(self) -> str:
         """One line."""
@@ -74,6 +85,7 @@ class Estimate:
             f"{self.trainable / 1e6:,.1f} of {self.parameters / 1e6:,.1f} million parameters trained; about "
             f"{sum(self.memory.values()) / GB:.1f} GB of memory ({self.memory_free / GB:.1f} free) and "
             f"{sum(self.disk.values()) / GB:.1f} GB of disk ({self.disk_free / GB:.1f} free)"
+            + (f", memory for each of {self.processes} processes" if self.processes > 1 else "")
         )
 
     def check(self) -> Estimate:
@@ -87,8 +99,14 @@ class Estimate:
             parts = ", ".join(f"{what} {size / GB:.1f}" for what, size in self.memory.items())
             raise TrainingError(
                 f"fine-tuning needs about {need / GB:.1f} GB of memory ({parts}), and {free / GB:.1f} GB "
-                "are free: "
-                'set method = "lora", a lower max_length, or gradient_checkpointing = true'
+                f"are free{f' for each of {self.processes} processes' if self.processes > 1 else ''}: "
+                'set method = "lora" or "qlora", a lower max_length, or gradient_checkpointing = true'
+            )
+        if self.host > self.host_free:
+            raise TrainingError(
+                f"fine-tuning needs about {self.host / GB:.1f} GB of the machine's memory beside the GPU's "
+                f"(the whole weights in float32), and {self.host_free / GB:.1f} GB are free: use a smaller "
+                "model, or fewer processes on this machine"
             )
         need, free = sum(self.disk.values()), self.disk_free
         if need > free:
@@ -145,14 +163,24 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if native else "float32"
-    memory = {
-        "weights": 4 * total,
-        "gradients": 4 * trained,
-        "optimiser": 8 * trained,
+    everywhere, here = counted(config)
+    parts = everywhere if config.sharding == "full" else 1
+    frozen = total
+    memory = {}
+    if config.method == "qlora":
+        linear = _linear_parameters(empty)
+        frozen -= linear
+        memory["4-bit weights"] = math.ceil(_FOUR_BITS * linear)
+    if parts > 1:  # what is gathered to be used: two layers, and the embedding with the output projection
+        memory["gathered"] = 4 * (2 * (total // layers) + 2 * vocabulary * hidden)
+    memory |= {
+        "weights": 4 * (frozen + (trained if config.adapters else 0)) // parts,
+        "gradients": 4 * trained // parts,
+        "optimiser": 8 * trained // parts,
         "output projection": 4 * vocabulary * (2 * chunk + (hidden if config.method == "full" else 0)),
         "program": int(_PROGRAM),
     }
-    free = torch.cuda.mem_get_info()[0] if cuda else available_memory()
+    free = torch.cuda.mem_get_info()[0] if cuda else available_memory() // here
     # Tensors a layer keeps for its backward pass: about 11 of the hidden size (norms in two steps, q, k, v
     # and the attention's output) and 4 of the inner one; measured on Llama-like models in float32.
     kept = 4 * (11 * hidden + 4 * inner)
@@ -169,13 +197,33 @@ def estimate_rows(folder: Path, longest: int, config: FinetuneConfig, out: Path)
         state_bytes=4 * hidden,
         activation_bytes=room,
         checkpointing=config.gradient_checkpointing,
+        sharding=config.sharding,
     )
+    whole = 4 * total  # in every process, before its shard is cut; in one, when QLoRA's factors are added
+    host = 0
+    if cuda:
+        host = whole * here if parts > 1 else whole if config.method == "qlora" else 0
     memory["activations"] = plan.activations(max(longest, min(plan.pack_tokens, longest * config.batch_size)))
+    if not cuda and (parts > 1 or config.method == "qlora"):
+        # What is held by then, or not held any more, counts once.
+        rest = sum(memory.values()) - memory.get("4-bit weights", 0) - memory["program"]
+        memory["whole weights"] = max(0, whole - rest)
     disk = {"model": _BYTES[config.save_dtype] * total}
     # A checkpoint holds the trained weights and two moments of each; the old one goes when the new one is
     # whole.
     disk["checkpoints"] = 2 * (12 * trained)
-    return Estimate(plan, total, trained, memory, free, disk, shutil.disk_usage(_existing(out)).free)
+    return Estimate(
+        plan,
+        total,
+        trained,
+        memory,
+        free,
+        disk,
+        shutil.disk_usage(_existing(out)).free,
+        here,
+        host,
+        available_memory() if host else 0,
+    )
 
 
 def available_memory() -> int:
@@ -192,6 +240,18 @@ def available_memory() -> int:
         except (OSError, ValueError):  # no such control group, or "max"
             continue
     return free
+
+
+def _linear_parameters(model: Any) -> int:
+    """Weights that QLoRA holds in 4 bits."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return sum(
+        module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    )
 
 
 def _lora_parameters(model: Any, config: FinetuneConfig) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import resource
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ilf.errors import MissingDependency, TrainingError, UserError
+from ilf.errors import MissingDependency, TrainingError
 from ilf.pretrained import quiet
 from ilf.progress import progress as progress_bar
 from ilf.records import Example
 from ilf.training.card import RECORD, write_card
 from ilf.training.config import FinetuneConfig
 from ilf.training.examples import LabelReport, check_examples
-from ilf.training.weights import merged, save, with_lora
-from ilf.training.workfolder import Log, fingerprint, keep_log, own
+from ilf.training.group import given
+from ilf.training.workfolder import LOG, Log, fingerprint, keep_log, own
 
 if TYPE_CHECKING:
+    from ilf.models import ModelFolder
     from ilf.training.objective import Objective
     from ilf.training.packing import Row
     from ilf.training.preflight import Plan
 
-LOG = "training_log.jsonl"
 Say = Callable[[str], None]
 
 
@@ -65,6 +64,8 @@ class FinetuneResult(BaseModel):
     heard_tokens: int = 0
     """Put through another model, whose word the objective compares with; `heard_seconds` it took."""
     heard_seconds: float = 0.0
+    processes: int = 1
+    """That shared the work; `peak_memory` is the first one's."""
 
 
 def finetune(
@@ -108,6 +109,38 @@ def finetune(
             finite.
         ModelError: the model cannot be opened.
     """
+    from ilf.training import processes
+
+    def here(settings: FinetuneConfig) -> FinetuneResult:
+        return _finetune(
+            model, examples, out, settings, card, progress, say, replace, trust_remote_code, objective
+        )
+
+    if (group := given()) is None:
+        return here(config)
+    if group.rank > 0:  # the first process does all but the training itself
+        return FinetuneResult.model_validate_json(processes.follow())
+    try:
+        result = here(group.checked(config))
+    except BaseException:
+        processes.failed()
+        raise
+    processes.tell(result.model_dump_json())
+    return result
+
+
+def _finetune(
+    model: str | Path,
+    examples: Sequence[Example],
+    out: Path,
+    config: FinetuneConfig,
+    card: Mapping[str, Any] | None,
+    progress: Callable[[Log], None] | None,
+    say: Say | None,
+    replace: bool,
+    trust_remote_code: bool,
+    objective: Objective | None,
+) -> FinetuneResult:
     from ilf.models import context_length, load_tokenizer, resolve, weights_hash
 
     folder = resolve(str(model), trust_remote_code)
@@ -127,12 +160,7 @@ def finetune(
     say(f"The first example, what is learnt between ⟦ and ⟧:\n{report.shown}")
     work = out.with_name(f".{out.name}.partial")
     with own(work, key), quiet():
-        try:
-            trained = _train(folder.path, report, work, out, config, progress, talk, objective)
-        except UserError:
-            raise
-        except Exception as error:
-            raise _explained(error, work) or error from None
+        trained = _train(folder, report, work, out, config, progress, talk, objective)
         result = FinetuneResult(
             folder=out,
             model=weights_hash(work / "model"),
@@ -167,7 +195,7 @@ def finetune(
 
 
 def _train(
-    parent: Path,
+    folder: ModelFolder,
     report: LabelReport,
     work: Path,
     out: Path,
@@ -179,93 +207,40 @@ def _train(
     """Train to the end and write the model to `work/model`; what the result says about it."""
     try:
         import accelerate  # type: ignore[import-untyped]  # noqa: F401 - Trainer needs it
-        import torch
-        from transformers import set_seed
 
-        from ilf.training import loss
-        from ilf.training.changes import Written
+        from ilf.training.fit import Job, fit
         from ilf.training.teacher import listen
-        from ilf.training.trainer import (
-            PackTrainer,
-            Watch,
-            arguments,
-            check_trackers,
-            interruptible,
-            last_checkpoint,
-            step_of,
-        )
+        from ilf.training.trainer import check_trackers, last_checkpoint, step_of
     except ImportError as error:
         raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[models]'") from None
-    from ilf.models import load_model, load_tokenizer
+    from ilf.models import load_tokenizer
+    from ilf.pretrained import trusted_folders
+    from ilf.training import processes
+    from ilf.training.launch import launch
     from ilf.training.packing import batches
 
     say = talk or _silent
     check_trackers(config.report_to)
-    _reset_peak()
-    plan = _plan(parent, report, config, work, out, say)
-    checkpoints = work / "checkpoints"
-    resume = last_checkpoint(checkpoints)
-    rows = keep_log(work / LOG, step_of(resume) if resume else 0)
+    plan = _plan(folder.path, report, config, work, out, say)
+    resume = last_checkpoint(work / "checkpoints")
+    done = keep_log(work / LOG, step_of(resume) if resume else 0)
     if resume:
         say(f"going on after step {step_of(resume)}")
-
     examples = _weighted(report.rows)
-    heard = None if objective is None else listen(objective, load_tokenizer(parent), examples, plan, work)
-    cost = None if objective is None or heard is None else objective.cost(examples, heard.said)
-    set_seed(config.seed)  # LoRA's first weights, and dropout
-    model = load_model(parent, device=plan.device, dtype=torch.float32)
-    # What was loaded may be frozen: a PEFT adapter merged into its base leaves every weight so.
-    model.requires_grad_(True)
-    before = Written(model, getattr(torch, config.save_dtype))
-    if config.method == "lora":
-        model = with_lora(model, config)
-    way = loss.choose_way(model, examples, plan.precision, torch.device(plan.device))
-    if way is not loss.WAYS[0]:
-        say(f"this model's own attention or output layer is used: {way.name}, which is slower")
-    if plan.checkpointing is not False:
-        # Named gradient_checkpointing_enable before transformers 5.20.
-        usual = model.gradient_checkpointing_enable
-        enable = getattr(model, "activation_checkpointing_enable", usual)
-        enable({"use_reentrant": False})
-    steps = batches(examples, config.batch_size, config.epochs, config.seed, config.order)
-
-    tokens = [sum(len(row.prompt) + len(row.completion) for row in step) for step in steps]
-    with _shown(progress, talk, len(steps), step_of(resume) if resume else 0) as report_step:
-
-        def note(row: Log) -> None:
-            rows.append(row)
-            report_step(row)
-
-        watch = Watch(work / LOG, tokens, config.save_every, note)
-        trainer = PackTrainer(
-            model,
-            steps,
-            way,
-            plan,
-            cost,
-            args=arguments(config, checkpoints, out.name, len(steps), cpu=plan.device == "cpu"),
-            train_dataset=steps,
-            callbacks=[watch],
-        )
-        with interruptible(watch, say):
-            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    final = merged(trainer.model, work / "model", config)
-    if before.same(final):
-        rounded = config.save_dtype != "float32"
-        raise TrainingError(
-            f"{len(steps)} steps changed no weight{f' as {config.save_dtype} holds it' if rounded else ''}: "
-            f"raise learning_rate ({config.learning_rate:g}) or epochs"
-            + (', or set save_dtype = "float32"' if rounded else "")
-        )
-    save(final, load_tokenizer(parent), work / "model", config)
+    heard = None
+    if objective is not None:
+        heard = listen(objective, load_tokenizer(folder.path), examples, plan, work)
+    job = Job(folder.path, tuple(examples), config, plan, work, out.name, objective, trusted_folders())
+    steps = len(batches(examples, config.batch_size, config.epochs, config.seed, config.order))
+    with _shown(progress, talk, steps, len(done)) as note:
+        if given() is not None:
+            trained = processes.lead(job, note, say)
+        elif config.processes > 1 or plan.sharding == "full":
+            trained = launch(job, note, say)
+        else:
+            trained = fit(job, note, say)
     return {
-        "steps": len(steps),
-        "first_loss": rows[0]["loss"],
-        "final_loss": rows[-1]["loss"],
-        "seconds": sum(row["seconds"] for row in rows),
-        "peak_memory": _peak(plan.device),
-        "device": torch.cuda.get_device_name() if plan.device == "cuda" else "cpu",
-        "engine": way.name,
+        **trained,
         "heard_tokens": heard.tokens if heard else 0,
         "heard_seconds": heard.seconds if heard else 0.0,
     }
@@ -330,39 +305,5 @@ def _finished(out: Path, key: str, replace: bool) -> FinetuneResult | None:
     )
 
 
-def _explained(error: Exception, work: Path) -> TrainingError | None:
-    """The one-line form of failures that the machine causes."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return TrainingError(
-            "fine-tuning ran out of memory: set gradient_checkpointing = true, a lower pack_tokens or "
-            'max_length, or method = "lora"'
-        )
-    if "No space left" in str(error) or shutil.disk_usage(work).free < 1e6:
-        return TrainingError(f"{work}: the disk is full; make space and run again: finished steps are kept")
-    return None
-
-
 def _silent(line: str) -> None:
     """Where nobody wants to be told."""
-
-
-def _reset_peak() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # Linux starts the process's peak anew; elsewhere it counts from the start
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak(device: str) -> int:
-    import torch
-
-    if device == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,6 +7,7 @@ ours: what one optimiser step computes, and a checkpoint that a full disk cannot
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import math
 import shutil
@@ -14,11 +15,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from accelerate import DistributedType, FullyShardedDataParallelPlugin  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
@@ -29,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 from ilf.errors import Interrupted, MissingDependency, TrainingError
 from ilf.training.config import FinetuneConfig
 from ilf.training.loss import Cost, Way, pack_loss
-from ilf.training.packing import Pack, Row, packs, padded_packs
+from ilf.training.packing import Pack, Row, packs, padded_packs, share
 from ilf.training.preflight import Plan
 from ilf.training.workfolder import Log
 
@@ -53,8 +56,31 @@ class PackTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self._steps, self._way, self._plan, self._cost = steps, way, plan, cost
         self._layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-        if self.args.world_size > 1:
-            raise TrainingError("fine-tuning runs in one process on one device: start it without a launcher")
+        self._sharded = self.is_fsdp_enabled
+        if dist.is_initialized():
+            self._enter_by_forward()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Have weights shared out on a CPU, too: torch can, and accelerate asks for it on GPUs only."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and self.args.use_cpu:
+            state = self.accelerator.state
+            state.distributed_type = DistributedType.FSDP
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
+
+    def _enter_by_forward(self) -> None:
+        """Let `model(pack=…)` be the pack's loss: the wrappers of torch look after gradients and shards where
+        the outermost module is called, and nowhere else."""
+        model: Any = self.model
+        own = model.forward
+
+        def forward(*args: Any, pack: Pack | None = None, **kwargs: Any) -> Any:
+            if pack is None:
+                return own(*args, **kwargs)
+            return pack_loss(model, pack, self._way, self.args.device, self._cost)
+
+        model.forward = forward
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """One batch an optimiser step, in the order given: `Trainer` skips the first ones on resume."""
@@ -62,25 +88,47 @@ class PackTrainer(Trainer):
 
     def _collate(self, batch: Sequence[Sequence[Row]]) -> dict[str, Any]:
         rows = batch[0]
+        shares = [self._packed(part) for part in share(rows, self.args.world_size)]
+        mine = shares[self.args.process_index]
+        # Collective operations need every process: who has nothing to do computes something of weight 0, and
+        # where weights are gathered for every pack, all have as many packs.
+        idle = dataclasses.replace(min(rows, key=lambda row: row.length), weight=0.0)
+        least = max(map(len, shares)) if self._sharded else 1
+        return {
+            "packs": [*mine, *self._packed([idle]) * (least - len(mine))],
+            "label_count": sum(len(pack.labels) for packs in shares for pack in packs),
+        }
+
+    def _packed(self, rows: Sequence[Row]) -> list[Pack]:
         budget = self._plan.pack_tokens
-        found = packs(rows, budget) if self._way.packed else padded_packs(rows, budget, pad=0)
-        return {"packs": found, "label_count": sum(len(pack.labels) for pack in found)}
+        return packs(rows, budget) if self._way.packed else padded_packs(rows, budget, pad=0)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one optimiser step; its loss is the weighted mean over all its labels.
 
-        Dividing by the labels of the whole step, not pack by pack, makes the gradient independent of how the
-        examples were packed.
+        Dividing by the labels of the whole step, not pack by pack or process by process, makes the gradient
+        independent of how the examples were packed and shared out.
         """
         model.train()
-        device = self.args.device
+        device, processes = self.args.device, self.args.world_size
         total = torch.zeros((), device=device)
-        for pack in inputs["packs"]:
+        *before, last = inputs["packs"]
+        for pack in (*before, last):
             self._checkpoint_layers(pack)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self._plan.precision == "bfloat16"):
-                loss = pack_loss(self.model, pack, self._way, device, self._cost) / inputs["label_count"]
-            self.accelerator.backward(loss)
+            # DDP sums up gradients once a step; FSDP after every pack, as it frees what is not its shard.
+            alone = processes > 1 and pack is not last and not self._sharded
+            with self.accelerator.no_sync(model) if alone else nullcontext():
+                with torch.autocast(device.type, torch.bfloat16, enabled=self._plan.precision == "bfloat16"):
+                    if dist.is_initialized():
+                        loss = model(pack=pack)
+                    else:
+                        loss = pack_loss(self.model, pack, self._way, device, self._cost)
+                    loss = loss / inputs["label_count"]
+                # torch's wrappers take the mean over processes, and the sum is wanted.
+                self.accelerator.backward(loss * processes if processes > 1 else loss)
             total += loss.detach()
+        if processes > 1:
+            dist.all_reduce(total)
         if not torch.isfinite(total):
             raise TrainingError(
                 f"the loss of step {self.state.global_step + 1} is {total.item()}: "
@@ -104,6 +152,8 @@ class PackTrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
         except Exception as error:  # each of the writers has an error of its own for a full disk
+            if not self.is_world_process_zero():
+                raise
             shutil.rmtree(folder, ignore_errors=True)
             kept = last_checkpoint(folder.parent)
             after = f"the one of step {step_of(kept)} is kept" if kept else "there is none yet"
@@ -124,10 +174,16 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def arguments(config: FinetuneConfig, folder: Path, name: str, steps: int, *, cpu: bool) -> TrainingArguments:
+def arguments(
+    config: FinetuneConfig, folder: Path, name: str, steps: int, *, cpu: bool, shard: bool = False
+) -> TrainingArguments:
     """`Trainer`'s settings for so many steps, with checkpoints in `folder`; trackers call it `name`."""
     warmup = math.ceil(config.warmup_ratio * steps)
     constant = "constant_with_warmup" if warmup else "constant"
+    # Every process writes its shards, and any number of processes can read them.
+    sharded: dict[str, Any] = {}
+    if shard:
+        sharded = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
     arguments = TrainingArguments(
         output_dir=str(folder),
         run_name=name,
@@ -146,6 +202,9 @@ def arguments(config: FinetuneConfig, folder: Path, name: str, steps: int, *, cp
         report_to=list(config.report_to) or "none",
         use_cpu=cpu,
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        **sharded,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs would otherwise mean nn.DataParallel
     return arguments
@@ -200,10 +259,19 @@ class Watch(TrainerCallback):
             due = state.global_step % self._save_every == 0
         else:
             due = now - self._saved > max(SAVE_SECONDS, SAVE_TIMES * self._cost)
-        if (due or self.stop) and state.global_step < state.max_steps:
+        due, stop = self._agreed(due, self.stop, args.device)
+        if (due or stop) and state.global_step < state.max_steps:
             control.should_save = True
-            control.should_training_stop = self.stopped = self.stop
+            control.should_training_stop = self.stopped = stop
             self._saved = now
+
+    def _agreed(self, due: bool, stop: bool, device: torch.device) -> tuple[bool, bool]:
+        """All processes write a checkpoint, and stop, as soon as one of them wants to."""
+        if not dist.is_initialized():
+            return due, stop
+        wanted = torch.tensor([due, stop], dtype=torch.int32, device=device)
+        dist.all_reduce(wanted, dist.ReduceOp.MAX)
+        return bool(wanted[0]), bool(wanted[1])
 
     def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Note what the checkpoint cost."""
@@ -219,6 +287,8 @@ class Watch(TrainerCallback):
                 f"the gradient of step {state.global_step} is exactly 0 (loss {logs['loss']:.3g}): nothing "
                 "is learnt. Are all weights frozen, or is every answer known to the last bit?"
             )
+        if not state.is_world_process_zero:
+            return
         tokens = self._tokens[state.global_step - 1]
         row = {
             "step": state.global_step,
@@ -263,7 +333,7 @@ def interruptible(watch: Watch, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         restore()
     if watch.stopped:
-        raise Interrupted(told[0])
+        raise Interrupted(told[0] if told else signal.SIGTERM)  # told to another process
 
 
 def step_of(checkpoint: Path) -> int:

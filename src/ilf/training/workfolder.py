@@ -15,6 +15,7 @@ from ilf.errors import TrainingError
 from ilf.records import Example
 from ilf.training.config import FinetuneConfig
 
+LOG = "training_log.jsonl"
 Log = dict[str, float]
 """A row of the training log."""
 
@@ -28,8 +29,9 @@ def fingerprint(
     parent: str, examples: Sequence[Example], config: FinetuneConfig, objective: Mapping[str, Any]
 ) -> str:
     """What decides the weights: where it starts, what it learns, and how."""
+    deciding = {name: value for name, value in config.deciding().items() if name not in _FREE}
     digest = hashlib.sha256(f"{_VERSION} {parent}\n".encode())
-    digest.update(json.dumps(config.model_dump(mode="json", exclude=_FREE), sort_keys=True).encode())
+    digest.update(json.dumps(deciding, sort_keys=True).encode())
     if objective:
         digest.update(json.dumps(objective, sort_keys=True).encode())
     for example in examples:
