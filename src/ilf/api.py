@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ilf.config import EngineConfig, RunConfig, SamplingConfig, VerifyConfig, build_config, load_config
 from ilf.errors import DataError
 from ilf.metrics import Comparison, Evaluation
-from ilf.records import Feedback, Program, Record, Refinement, Task, Verdict, write_jsonl
+from ilf.records import Feedback, Program, Record, Refinement, Rows, Task, Verdict, write_jsonl
 from ilf.runfolder import RunFolder
 from ilf.sandbox import Limits, Verifier, Where
 from ilf.sandbox import verify as _verify
@@ -178,7 +178,8 @@ def refine(
     with tempfile.TemporaryDirectory(prefix="ilf-refine-") as folder:
         place = Local()
         try:
-            return list(alone(step, Path(folder) / "refinements.jsonl", place))
+            found: Rows[Refinement] = alone(step, Path(folder) / "refinements.jsonl", place)
+            return list(found)
         finally:
             place.close()
 
