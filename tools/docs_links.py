@@ -1,7 +1,7 @@
 """mkdocs hook: links from a page to a file of the repository outside docs/ become that file's name as code.
 
-On the site there is nothing at the other end; in the repository the link works. A file that is not there stays
-a link, which --strict then refuses.
+On the site there is nothing at the other end; in the repository the link works. A file that is not there
+stays a link, which --strict then refuses.
 """
 
 import re
@@ -17,7 +17,6 @@ def on_page_markdown(markdown, page, config, files):
     def as_name(found):
         if not (folder / found[2]).exists():
             return found[0]
-        text = found[1] if found[1].startswith("`") else f"`{found[1]}`"
-        return text
+        return found[1] if found[1].startswith("`") else f"`{found[1]}`"
 
     return LINK.sub(as_name, markdown)
