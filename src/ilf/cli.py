@@ -34,7 +34,6 @@ app = typer.Typer(
     help="Make a code model better from what people tell it (Imitation learning from Language Feedback).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,8 +53,14 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results and errors only, nothing of what goes on.")
+    ] = False,
 ) -> None:
     """Make a code model better from what people tell it (Imitation learning from Language Feedback)."""
+    from ilf.progress import be_quiet
+
+    be_quiet(quiet)
 
 
 @app.command()
