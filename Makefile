@@ -8,13 +8,14 @@ TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 
-.PHONY: demo test vllm-test lint browser bundle images clean help
+.PHONY: demo test vllm-test lint docs browser bundle images clean help
 
 help:
 	@echo "make demo   install what is needed, run the whole loop on the house tasks (runs/demo)"
 	@echo "make test   install what is needed, run the tests"
 	@echo "make vllm-test  the sampling contract against vLLM itself, on the CPU, in .venv-vllm"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   build the documentation as a site (site/), links checked"
 	@echo "make images build the container images, for the CPU and for CUDA"
 	@echo "make clean  remove the virtual environment and build outputs (runs/ stays)"
 
@@ -42,6 +43,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(VENV)/.base requirements/docs.txt
+	@echo "==> Python packages for the site"
+	@$(PIP) --editable . --requirement requirements/docs.txt
+	@touch $@
 
 $(VENV)/.base:
 	@bash tools/system_setup.sh venv bubblewrap
@@ -73,4 +82,4 @@ images:
 	docker build --tag ilf:cuda --file Dockerfile.cuda .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist node_modules src/ilf/annotate/static/bundle
+	rm -rf $(VENV) $(VLLM_VENV) build dist site node_modules src/ilf/annotate/static/bundle

@@ -20,6 +20,7 @@ from ilf import __version__
 from ilf.commands import solve, steps
 from ilf.commands.feedback import feedback_app
 from ilf.commands.options import (
+    AsJson,
     Columns,
     Overrides,
     Unsafe,
@@ -36,7 +37,6 @@ app = typer.Typer(
     help="Make a code model better from what people tell it (Imitation learning from Language Feedback).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -57,8 +57,14 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results and errors only, nothing of what goes on.")
+    ] = False,
 ) -> None:
     """Make a code model better from what people tell it (Imitation learning from Language Feedback)."""
+    from ilf.progress import be_quiet
+
+    be_quiet(quiet)
 
 
 @app.command()
@@ -69,6 +75,10 @@ def run(
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="The whole loop with a scripted model, in seconds, without torch."),
+    ] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="What it takes at most, and how long at known rates; runs nothing."),
     ] = False,
 ) -> None:
     """The whole loop: sample, verify, feedback, refine, fine-tune, evaluate.
@@ -83,6 +93,11 @@ def run(
 
     settings = load_config(config, overrides)
     folder = out or Path("runs") / settings.name
+    if estimate:
+        from ilf.dryrun import print_expected
+
+        print_expected(settings, folder)
+        return
     if dry_run:
         from ilf.dryrun import dry, print_expected
 
@@ -243,7 +258,7 @@ def runs(
         list[str] | None,
         typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What is in the run and study folders: state, model, tasks, feedback, result, seconds; or two compared.
 
@@ -259,6 +274,7 @@ def runs(
 @app.command()
 def doctor(
     brief: Annotated[bool, typer.Option("--brief", help="Only what is missing and needed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What this machine has; what is missing and how to get it.
 
@@ -270,7 +286,15 @@ def doctor(
 
     marks = {"ok": "ok      ", "missing": "MISSING ", "optional": "optional"}
     findings = examine()
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        shown = [f for f in findings if not brief or f.state == "missing"]
+        typer.echo(json.dumps([asdict(finding) for finding in shown], indent=2))
     for finding in findings:
+        if as_json:
+            break
         if brief and finding.state != "missing":
             continue
         typer.echo(f"{marks[finding.state]}  {finding.what}: {finding.found}")
@@ -278,7 +302,7 @@ def doctor(
             typer.echo(f"            → {finding.fix}")
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)
-    if brief:
+    if brief and not as_json:
         lacks = lacking(findings)
         for line in lacks:
             typer.echo(line)

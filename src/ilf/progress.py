@@ -88,8 +88,19 @@ def duration(seconds: float) -> str:
     )
 
 
+_quiet = False
+
+
+def be_quiet(wanted: bool = True) -> None:
+    """From here on say nothing of what goes on (`ilf --quiet`): results and errors only."""
+    global _quiet
+    _quiet = wanted
+
+
 def say(text: str) -> None:
     """One line for the person watching (standard error, so that output can be piped)."""
+    if _quiet:
+        return
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -103,7 +114,7 @@ def progress(what: str, total: int, start: int = 0, every: float = 30.0) -> Iter
         start: units that need no work.
         every: seconds between plain lines where standard error is no terminal.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _quiet:
         bar = _Bar(what, total, start)
         with bar.bar:
             yield bar

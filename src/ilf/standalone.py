@@ -310,6 +310,7 @@ def evaluate(
     temperature: float,
     out: Path | None,
     seed: int,
+    as_json: bool = False,
 ) -> None:
     """pass@k of verified programs, and the paired test against other ones on the same tasks.
 
@@ -336,12 +337,15 @@ def evaluate(
         comparisons = metrics.with_holm(
             [metrics.compare(*pair, names=("against", "programs"), k=k) for k in ks]
         )
-    print_evaluations(f"{verdicts} on {source}", results, comparisons)
+    found = {
+        "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
+        "paired": [c.model_dump(mode="json") for c in comparisons],
+    }
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201
+    else:
+        print_evaluations(f"{verdicts} on {source}", results, comparisons)
     if out is not None:
-        found = {
-            "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
-            "paired": [c.model_dump(mode="json") for c in comparisons],
-        }
         write_text(out, json.dumps(found, indent=2) + "\n")
 
 

@@ -35,6 +35,7 @@ Columns = Annotated[
     str,
     typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of your own: task_id=id,tests=asserts."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ilf.commands.options import (
+    AsJson,
     Engine,
     Ids,
     IsolationOption,
@@ -221,6 +222,7 @@ def evaluate(
     ] = [],  # noqa: B006
     temperature: Annotated[float, typer.Option(help="That the programs were sampled at; noted only.")] = 0.8,
     out: Annotated[Path | None, typer.Option(help="Also write the numbers here (JSON).")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """pass@k with 95% intervals, and a paired test between two models.
 
@@ -230,5 +232,5 @@ def evaluate(
 
     standalone.evaluate(
         tasks, ids=ids, verdicts=verdicts, against=against, ks=k, trained_on=trained_on,
-        temperature=temperature, out=out, seed=0,
+        temperature=temperature, out=out, seed=0, as_json=as_json,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ilf.commands.options import (
+    AsJson,
     Columns,
     Ids,
     IsolationOption,
@@ -24,6 +25,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of 
 def config_show(
     config: Annotated[Path | None, typer.Argument(help="A TOML config; none means the starter run.")] = None,
     overrides: Overrides = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Every setting of a run, with its default where it differs and its source in the paper.
 
@@ -32,7 +34,8 @@ def config_show(
     from ilf.config import load_config
     from ilf.settings import show
 
-    typer.echo(show(load_config(config, overrides)), nl=False)
+    settings = load_config(config, overrides)
+    typer.echo(settings.model_dump_json(indent=2) + "\n" if as_json else show(settings), nl=False)
 
 
 @config_app.command("schema")
@@ -58,6 +61,7 @@ def tasks_show(
     ids: Ids = None,
     style: Style = "completion",
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """List the tasks of a source, or show one with its prompt.
 
@@ -66,7 +70,7 @@ def tasks_show(
     from ilf.tasks.command import show
     from ilf.tasks.formats.mapped import parse_map
 
-    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
+    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns), as_json=as_json)
 
 
 @tasks_app.command("convert")

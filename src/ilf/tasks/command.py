@@ -31,8 +31,9 @@ def show(
     ids: str | None = None,
     style: str = "completion",
     columns: Mapping[str, str] | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Print the tasks of a source as a list, or one task in full with its prompt.
+    """Print the tasks of a source as a list, or one task in full with its prompt; or their rows in our form.
 
     Raises:
         UserError: see `load_tasks`; or there is no such task or prompt style.
@@ -43,7 +44,11 @@ def show(
         if one is None:
             near = f"{tasks[0].task_id} to {tasks[-1].task_id}"
             raise ConfigError(f"{source} has no task {task_id!r}; its {len(tasks)} ids run from {near}")
-        _print(in_full(one, style).rstrip("\n"))
+        _print(one.to_json() if as_json else in_full(one, style).rstrip("\n"))
+        return
+    if as_json:
+        for task in tasks:
+            _print(task.to_json())
         return
     _print(f"{source}: {len(tasks)} tasks\n")
     _table(
