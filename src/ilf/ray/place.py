@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 import signal
@@ -138,7 +139,7 @@ class RayPlace(Models):
                 handler = signal.getsignal(signal.SIGTERM)
                 try:
                     _reach(self._address)
-                    ray.init(address=self._address, logging_level="ERROR", log_to_driver=False)
+                    ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
                 except (OSError, ValueError, RuntimeError) as error:
                     raise ConfigError(
                         f"place.address: no Ray cluster at {self._address!r} ({first_line(error)}): start "
