@@ -54,6 +54,9 @@ class Arm(BaseModel):
     data: Literal["gold", "human", "self"] | None = None
     """Or on programs: the tasks' references, the annotators' refinements, the model's own correct samples of
     other tasks. `self` goes with `refining` too: on both."""
+    times: int = Field(default=1, ge=1)
+    """`self` alone: so many own correct samples for each example of ILF, where there are so many. 2 makes as
+    many as `ilf-self` has: the control at equal numbers."""
     learner: Annotated[str, AfterValidator(partial(seams.check, seams.LEARNERS))] | None = None
     """Or a learner that needs no examples, with the run's feedback, πRefine and train split: `distil`,
     `sdpo`, `grpo`, or an import path."""
@@ -74,6 +77,8 @@ class Arm(BaseModel):
             raise ValueError(f"arm {self.name}: refining and data exclude each other")
         if self.learner is not None and (self.refining, self.data) != (None, None):
             raise ValueError(f"arm {self.name}: learner excludes refining and data")
+        if self.times > 1 and (self.data != "self" or self.refining is not None):
+            raise ValueError(f"arm {self.name}: times is for own correct samples alone (data = self)")
         return self
 
     @property
@@ -112,6 +117,10 @@ ARMS: tuple[Arm, ...] = (
         refining=Refining(feedback="none"),
     ),
     Arm(name="self", label="own correct samples", trained_on="the model's passing programs", data="self"),
+    Arm(
+        name="self-2", label="own correct samples, twice as many", trained_on="the model's passing programs",
+        data="self", times=2,
+    ),
     Arm(
         name="ilf-self", label="ILF and own correct samples", feedback="people",
         trained_on="πRefine's refinements and the model's passing programs", refining=Refining(), data="self",

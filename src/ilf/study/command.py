@@ -162,6 +162,7 @@ def rehearsal(settings: StudyConfig, out: Path | None) -> tuple[StudyConfig, Pat
         "also": (),
         "reuse": None,
         "temperatures": settings.temperatures[:2],
+        "arms": tuple(arm.name for arm in settings.declared() if arm.items is None),  # too many for so few
         "sizes": (),
         "writer": type(settings.writer)(),
         "validation": settings.validation.model_copy(update={"ids": None, "n": 2, "tasks": 2}),

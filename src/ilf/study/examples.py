@@ -30,7 +30,7 @@ def examples(lab: Lab, arm: Arm) -> list[Example]:
     elif arm.data == "human":
         rows = _human(lab, ids)
     else:
-        rows = _own_correct(lab, len(lab.ilf_examples) or len(ids))
+        rows = _own_correct(lab, arm.times * (len(lab.ilf_examples) or len(ids)))
     return _programs(lab, rows)
 
 
