@@ -3,14 +3,16 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
 from ilf.dryrun import write_script
 from ilf.prompts import Prompter
 from ilf.records import Task
 from ilf.tasks import load_tasks
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def cells():
