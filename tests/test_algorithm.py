@@ -70,6 +70,20 @@ def fake_sandbox(monkeypatch):
     monkeypatch.setattr(function, "self_check", lambda **_: None)
 
 
+def test_a_run_that_refines_one_bug_at_a_time(tmp_path, fake_sandbox):
+    asked = world(tmp_path)
+    run(asked, tmp_path / "whole")
+    parts = asked.model_copy(update={"refiner": asked.refiner.model_copy(update={"by_parts": True})})
+    folder = run(parts, tmp_path / "parts")
+    items = read_jsonl(folder.round(1).feedback, Feedback)
+    train = {task.task_id for task in toy_tasks() if task.split == "train"}
+    refined = read_jsonl(folder.round(1).refinements, Refinement)
+    assert [row.feedback_id for row in refined] == [i.feedback_id for i in items if i.task_id in train]
+    whole = read_jsonl(tmp_path / "whole" / "round-1" / "5-refinements.jsonl", Refinement)
+    assert len(whole) == asked.refiner.sampling.n * len(refined)
+    assert any(row.verdict.passed for row in refined)
+
+
 def test_the_whole_loop_in_the_real_sandbox(tmp_path, capsys):
     folder = run(world(tmp_path), tmp_path / "run")
     files = folder.round(1)

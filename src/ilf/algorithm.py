@@ -22,7 +22,7 @@ from ilf.progress import say
 from ilf.rounds import Past
 from ilf.runfolder import RunFolder, write_text
 from ilf.runner import Runner
-from ilf.steps import Evaluate, Gather, Learn, Refine, Sample, Select, Teach, Verify
+from ilf.steps import Evaluate, Gather, Learn, Refine, RefineByParts, Sample, Select, Teach, Verify
 from ilf.steps.evaluation import refuse_leaks
 from ilf.tasks import source_hash
 
@@ -108,7 +108,8 @@ def one_round(
     # x1 ~ πRefine(·|t, x0, f). The refinements with EVAL(x1, t) = 1 are kept.
     start = _model(c, c.refiner_model) if c.refiner_model else theta
     refiner = do(Teach(start, teach, by_id, c.refiner, c.seed, card))
-    x1 = do(Refine(
+    refine = RefineByParts if c.refiner.by_parts else Refine
+    x1 = do(refine(
         refiner, follow, by_id, c.refiner.sampling, c.verify, c.refiner.use_feedback, errors, c.seed
     ))  # fmt: skip
     e = do(Select(x1, by_id, theta, c.selection, c.examples, (x0, v0), c.seed))

@@ -182,8 +182,19 @@ class RefinerConfig(_Section):
     """`few-shot`: how many triples of the refine split stand in the prompt."""
     use_feedback: bool = True
     """False: refine from the wrong program alone (a control)."""
+    by_parts: bool = False
+    """Follow a text one bug at a time, `sampling.n` samples a part, keeping what passes no fewer tests; one
+    refinement an item (the paper's Figure 5 suggests it)."""
     finetune: FinetuneConfig = FinetuneConfig()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _parts_of_something(self) -> RefinerConfig:
+        if self.by_parts and not self.use_feedback:
+            raise ValueError(
+                "by_parts follows the parts of the feedback, and use_feedback = false leaves it out"
+            )
+        return self
 
 
 class SelectionConfig(_Section):

@@ -47,6 +47,7 @@ def dry(config: RunConfig, out: Path | None) -> tuple[RunConfig, Path]:
     raw["engine"] = {"name": "scripted"}
     raw["sampling"]["n"] = 2
     raw["refiner"]["sampling"]["n"] = 2
+    raw["refiner"]["by_parts"] = False  # the script knows whole texts
     raw["evaluation"]["sampling"]["n"] = 2
     raw["evaluation"]["k"] = [1, 2]
     raw["selection"]["weights"] = False
