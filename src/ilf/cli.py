@@ -152,6 +152,9 @@ def annotate(
     url: Annotated[
         str | None, typer.Option(help="What people type, where it is not http://HOST:PORT (behind a proxy).")
     ] = None,
+    trusted_proxy: Annotated[
+        list[str], typer.Option(help="Address of a proxy whose word on who asks is taken; again for more.")
+    ] = [],  # noqa: B006
     database: Annotated[
         str | None,
         typer.Option(help="A PostgreSQL URL instead of the file annotations.db in the run folder."),
@@ -183,9 +186,10 @@ def annotate(
     from ilf.annotate.command import annotate as command
 
     command(
-        run, host=host, port=port, url=url, database=database, no_accounts=no_accounts, overlap=overlap,
-        review=review, idle_minutes=idle_minutes, tasks=tasks, programs=programs, verdicts=verdicts,
-        round=round, import_file=import_, export_file=export, format=format, unsafe=unsafe,
+        run, host=host, port=port, url=url, trusted_proxies=trusted_proxy, database=database,
+        no_accounts=no_accounts, overlap=overlap, review=review, idle_minutes=idle_minutes, tasks=tasks,
+        programs=programs, verdicts=verdicts, round=round, import_file=import_, export_file=export,
+        format=format, unsafe=unsafe,
     )  # fmt: skip
 
 

@@ -317,7 +317,7 @@ def test_hostile_text_does_no_harm(browser, tmp_path):
         open_work(page, server)
         assert page.locator(FOREIGN).count() == 0
         assert page.locator(".hidden-char").count() > 0
-        expect(page.locator(".description")).to_contain_text("<script>alert('no')</script>")
+        expect(page.locator(".description").first).to_contain_text("<script>alert('no')</script>")
         page.fill("#text", HOSTILE + "w" * 1_000_000)
         saved(page)
         page.reload()
@@ -505,3 +505,22 @@ def test_the_dashboard_for_the_documentation(browser, tmp_path):
         context.close()
     finally:
         server.kill()
+
+
+def test_tab_leaves_the_editor_unless_it_is_to_indent(join, server):
+    page = join("Ann")
+    open_work(page, server)
+    before = page.locator("#refinement").input_value()
+    page.locator("#editor .cm-content").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-run=tests]")).to_be_focused()
+    assert page.locator("#refinement").input_value() == before
+    page.check("#tab-indents")
+    page.locator("#editor .cm-content").focus()
+    page.keyboard.press("Tab")
+    assert page.locator("#refinement").input_value().startswith("    ")
+    page.reload()
+    assert page.locator("#tab-indents").is_checked()
+    page.check("[data-wrap]")
+    assert "wrap" in page.locator("body").get_attribute("class")
+    expect(page.locator("#editor .cm-lineWrapping")).to_have_count(1)

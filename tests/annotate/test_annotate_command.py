@@ -127,7 +127,7 @@ def test_a_port_in_use_is_named(files):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
-            _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, True, VerifyConfig())
+            _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, (), True, VerifyConfig())
     with pytest.raises(UserError, match="--port: 99999 is not between"):
         listen("127.0.0.1", 99999)
     store.close()

@@ -61,6 +61,9 @@ def test_warnings_about_the_refinement():
     assert "hard-coded tests" in codes(GOOD, "def even_sum(n):\n    return 42 if n == [12, 15, 30] else 0\n")
     assert "refinement fails" in codes(GOOD, TASK.reference, passes=False)
     assert "refinement unchanged" in codes(GOOD, WRONG)
+    assert "refinement unchanged" not in codes(
+        GOOD, "    " + WRONG
+    )  # an edit distance of 4, so no warning beside it
     assert "refinement too far" in codes(GOOD, "x" * 500)
     assert "same text" in codes(GOOD, seen_elsewhere=True)
 

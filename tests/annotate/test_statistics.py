@@ -1,8 +1,10 @@
 import pytest
 from annotate_samples import RIGHT
+from sqlalchemy import select
 
 from ilf.annotate import accounts, queue, statistics
 from ilf.annotate.answers import Draft
+from ilf.annotate.schema import Answer
 from ilf.records import Verdict
 
 TEXT = "one two three four five six seven eight nine ten"
@@ -42,8 +44,28 @@ def test_filters_words_bugs_and_times(worked):
     assert (total.passing, total.close, total.kept) == (2, 2, 1)
     assert total.words_mean == 10.5 and total.words_sd == 1.0
     assert total.bugs_mean == 2.0
-    assert total.median_seconds == 90 and total.per_hour == pytest.approx(3600 * 4 / 390)
+    assert total.median_seconds == 90 and total.per_hour is None  # four answers are no pace
     assert total.categories["logic"] == 3 and total.categories["algebra"] == 3 and total.tagged == 4
+
+
+def test_a_rate_from_five_timed_answers_on(worked, clock):
+    ben = accounts.named(worked, "Ben")
+    item = queue.claim(worked, ben)
+    clock.now += 30
+    queue.submit(worked, ben, item, Draft(text=TEXT), seconds=30)
+    assert statistics.dashboard(worked).total.per_hour == pytest.approx(3600 * 5 / 420)
+
+
+def test_a_skip_and_an_open_page_are_no_work(store, clock):
+    ann = accounts.named(store, "Ann")
+    item = queue.claim(store, ann)
+    clock.now += 150
+    queue.skip(store, ann, item, "too hard")
+    queue.undo(store, ann, item)
+    clock.now += 150
+    queue.skip(store, ann, item, "too hard")
+    with store.read() as session:
+        assert [answer.seconds for answer in session.scalars(select(Answer))] == [0.0]
 
 
 def test_untagged_answers_get_kinds_by_rule_and_are_not_counted_as_tagged(store):

@@ -120,11 +120,18 @@ def open_links(store: Store) -> list[Link]:
         return list(rows)
 
 
-def invite(store: Store, role: Role, by: int | None = None) -> str:
-    """A link that makes an account with `role`, once; returns its secret part."""
+def invite(store: Store, role: Role, by: int | None = None, note: str = "") -> str:
+    """A link that makes an account with `role`, once; returns its secret part.
+
+    Args:
+        store: where accounts are.
+        role: of the account.
+        by: who invites.
+        note: whom it is for, for the list of unused invitations.
+    """
     if role not in ROLES:
         raise Refused(f"unknown role {role!r}; allowed: {', '.join(ROLES)}", status=422)
-    return _link(store, role, None, by, INVITE_DAYS)
+    return _link(store, role, None, by, INVITE_DAYS, " ".join(note.split())[:80])
 
 
 def sign_in_link(store: Store, person_id: int, by: int | None = None) -> str:
@@ -135,7 +142,7 @@ def sign_in_link(store: Store, person_id: int, by: int | None = None) -> str:
     return _link(store, found.role, person_id, by, SIGN_IN_DAYS)
 
 
-def _link(store: Store, role: str, person_id: int | None, by: int | None, days: float) -> str:
+def _link(store: Store, role: str, person_id: int | None, by: int | None, days: float, note: str = "") -> str:
     token = secrets.token_urlsafe(24)
     with store.write() as change:
         row = Link(
@@ -145,6 +152,7 @@ def _link(store: Store, role: str, person_id: int | None, by: int | None, days: 
             created_by=by,
             created=change.now,
             expires=change.now + 86400 * days,
+            note=note,
         )
         change.session.add(row)
         change.session.flush()

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash
+from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash, unchanged
 from ilf.annotate.schema import Answer, Candidate, Item
 from ilf.annotate.store import Conflict, Refused
 from ilf.records import Program, Task, Verdict
@@ -126,7 +126,7 @@ def fill_in(
     feedback = draft.kind == "feedback"
     wrong = clean(chosen.program["code"])
     refinement = draft.refinement if feedback else None
-    if refinement is not None and (not refinement.strip() or refinement == wrong):
+    if refinement is not None and (not refinement.strip() or unchanged(wrong, refinement)):
         refinement = None
     answer.kind = draft.kind
     answer.candidate_id = chosen.id

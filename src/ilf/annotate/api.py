@@ -201,13 +201,11 @@ class ReviewIn(BaseModel):
 
 def _caller(request: Request, worker: str | None, role: accounts.Role = "annotator") -> tuple[Web, Caller]:
     web = web_of(request)
-    address = request.client.host if request.client else "?"
-    web.logins.check(address)
     scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
     person = accounts.key_holder(web.store, token.strip()) if scheme.lower() == "bearer" else None
     if person is None:
-        if token:
-            web.logins.spend(address)
+        if token:  # only failures cost: one address may stand for a whole office
+            web.logins.spend(request.client.host if request.client else "?")
         raise Refused("a valid key is needed: Authorization: Bearer KEY", status=401)
     if worker:
         person = accounts.worker(web.store, person, clean(worker))

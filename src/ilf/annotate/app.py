@@ -20,6 +20,7 @@ from ilf.annotate.checker import Checker
 from ilf.annotate.pages import account, dashboard, reviewing, team, work
 from ilf.annotate.security import Guard, NotSignedIn
 from ilf.annotate.store import Refused, Store
+from ilf.annotate.subpath import SubPath
 from ilf.annotate.web import STATIC, Options, Web, wants_json
 
 FULL = "the server's disk is full: nothing of this was saved. Keep your text, tell the owner, and try again"
@@ -52,12 +53,14 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
         docs_url=None,  # the usual viewers load scripts from other hosts
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        servers=[{"url": options.base}] if options.base else None,
     )
     app.state.web = web
     hosts = options.hosts
     if hosts:
         hosts |= {urlsplit(options.url).hostname or "", "127.0.0.1", "localhost", "[::1]"}
     app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(SubPath, base=options.base)  # outside of the others: it is added last
     for module in (account, work, reviewing, team, dashboard, api):
         app.include_router(module.router)
     app.mount("/static", _Static(directory=STATIC), name="static")

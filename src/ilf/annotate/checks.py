@@ -178,7 +178,7 @@ def check(
     if seen_elsewhere and words:
         codes.append("same text")
     if refinement and refinement.strip() and len(refinement) <= MOST_CODE:
-        if refinement.strip() == wrong.strip():
+        if unchanged(wrong, refinement):
             codes.append("refinement unchanged")
         else:
             if hard_codes(refinement, wrong, task):
@@ -194,6 +194,11 @@ def close_enough(wrong: str, refinement: str) -> bool:
     """The paper's filter: Levenshtein(refinement, wrong) < 0.5 · max(len) (§3.1)."""
     far = edits(wrong, refinement)
     return far is not None and far < 0.5 * max(len(wrong), len(refinement))
+
+
+def unchanged(wrong: str, refinement: str) -> bool:
+    """Whether the refinement is the wrong program to the last character: its edit distance is 0."""
+    return edits(wrong, refinement) == 0
 
 
 def edits(wrong: str, refinement: str) -> int | None:

@@ -28,6 +28,7 @@ def annotate(
     host: str = "127.0.0.1",
     port: int = 8765,
     url: str | None = None,
+    trusted_proxies: Sequence[str] = (),
     database: str | None = None,
     no_accounts: bool = False,
     overlap: int | None = None,
@@ -49,6 +50,7 @@ def annotate(
         host: address to listen on.
         port: to listen on; 0 takes a free one.
         url: what people type, where it is not `http://HOST:PORT` (behind a proxy, say).
+        trusted_proxies: addresses whose word on who asks is taken (X-Forwarded-For).
         database: a PostgreSQL URL to use instead of the file `annotations.db` in the run folder.
         no_accounts: whoever reaches the server is its owner; only on this machine's own address.
         overlap: people an item; as before by default, 1 at first.
@@ -96,7 +98,7 @@ def annotate(
         if export_file is not None:
             _export(store, export_file, known)
         if import_file is None and export_file is None:
-            _serve(store, folder, host, port, url, not no_accounts, settings)
+            _serve(store, folder, host, port, url, trusted_proxies, not no_accounts, settings)
     finally:
         store.close()
 
@@ -280,6 +282,7 @@ def _serve(
     host: str,
     port: int,
     url: str | None,
+    proxies: Sequence[str],
     accounts: bool,
     settings: VerifyConfig,
 ) -> None:
@@ -308,11 +311,14 @@ def _serve(
         say(f"listening on {host}: use https in front of it for people outside this network")
     say(f"owner: {address}/join/{owner_link(store)}" if accounts else f"open {address}")
     say("Ctrl-C stops the server; nothing is lost")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
-        )
-    )
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False,
+        # Longer than browsers, proxies and clients keep a connection: whoever closes it first must not be
+        # us, as a request may be on its way.
+        timeout_keep_alive=620,
+        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
+    )  # fmt: skip
+    server = uvicorn.Server(config)
     try:
         server.run(sockets=[listening])
     finally:

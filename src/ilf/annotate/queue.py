@@ -184,7 +184,7 @@ class Saved:
 
 
 def _spend(answer: Answer, now: float, seconds: float | None) -> None:
-    """Count time: what the browser counted, but never more than went by."""
+    """Count time: what the browser counted while there were signs of work, but never more than went by."""
     passed = max(0.0, now - answer.updated)
     if seconds is None:
         answer.seconds += passed if passed <= _PAUSE_SECONDS else 0.0
@@ -341,7 +341,6 @@ def skip(
             if answer.state not in ("open", "returned", "skipped"):
                 raise Refused("this task is answered; it can be revised or undone, but not skipped")
             with change.changing(answer, person_id, "skip"):
-                _spend(answer, change.now, None if answer.seconds == 0 else answer.seconds)
                 answer.state, answer.lease_until = "skipped", None
                 answer.reason = f"{reason}: {note.strip()[:1000]}" if note.strip() else reason
             if item.state == "open" and _questions(change, item):

@@ -68,6 +68,8 @@ class Link(Base):
     created: Mapped[float]
     expires: Mapped[float]
     used: Mapped[float | None]
+    note: Mapped[str] = mapped_column(default="", server_default="")
+    """Whom an invitation is for, in the owner's words."""
 
 
 class ApiKey(Base):

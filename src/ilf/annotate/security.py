@@ -36,8 +36,8 @@ class NotSignedIn(Refused):
 class Sessions:
     """Signed session cookies: who, which sign-out epoch, and a random part that CSRF tokens hang on."""
 
-    def __init__(self, store: Store, secure: bool) -> None:
-        self._store = store
+    def __init__(self, store: Store, secure: bool, path: str = "/") -> None:
+        self._store, self._path = store, path
         self._secret = accounts.secret(store)
         self._serializer = URLSafeTimedSerializer(self._secret, salt="ilf-annotate-session")
         self._secure = secure
@@ -49,10 +49,15 @@ class Sessions:
             COOKIE,
             str(value),
             max_age=SESSION_DAYS * 86400,
+            path=self._path,
             httponly=True,
             samesite="lax",  # strict would look signed out after following a link from a chat
             secure=self._secure,
         )
+
+    def end(self, response: Response) -> None:
+        """Forget who was signed in in this browser."""
+        response.delete_cookie(COOKIE, path=self._path)
 
     def read(self, request: Request) -> tuple[Person, str] | None:
         """Who is signed in, and their CSRF token; None where nobody is."""
@@ -116,12 +121,6 @@ class RateLimit:
             self._buckets[key] = (max(level - 1, 0.0) if level >= 1 else level, now)
         if level < 1:
             raise Refused("too many tries: wait a minute, then go on", status=429)
-
-    def check(self, key: str) -> None:
-        """Refuse a key whose bucket is empty, without taking a token."""
-        with self._lock:
-            if self._level(key, self._clock()) < 1:
-                raise Refused("too many tries: wait a minute, then go on", status=429)
 
 
 class Guard:

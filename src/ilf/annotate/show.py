@@ -17,6 +17,8 @@ from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Token
 
+from ilf.annotate.schema import utc
+
 MOST_SHOWN = 60_000
 """Characters of a text that a page shows."""
 MOST_LINES = 1500
@@ -129,3 +131,27 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+_HEAD_LINES, _HEAD_CHARS = 10, 1000
+
+
+def fold(text: str) -> tuple[str, str]:
+    """The beginning of a long text, and the rest, which a page folds away; a short text has no rest."""
+    lines = text.splitlines(keepends=True)
+    if len(lines) > _HEAD_LINES + 4:
+        text, rest = "".join(lines[:_HEAD_LINES]), "".join(lines[_HEAD_LINES:])
+    else:
+        rest = ""
+    if len(text) > _HEAD_CHARS + 300:
+        cut = text.rfind(" ", _HEAD_CHARS // 2, _HEAD_CHARS) + 1 or _HEAD_CHARS
+        text, rest = text[:cut], text[cut:] + rest
+    return text.rstrip("\n") if rest else text, rest
+
+
+def when(seconds: float | None) -> Markup:
+    """A moment; the page's script puts it into the reader's own time, and words where it is recent."""
+    stamp = utc(seconds)
+    if stamp is None:
+        return Markup("")
+    return Markup('<time datetime="{}">{}</time>').format(stamp, stamp.replace("T", " ").replace("Z", " UTC"))

@@ -26,6 +26,10 @@ PAPER_BUGS = 1.8
 """Table 6: bugs addressed an item."""
 
 
+_FEWEST = 5
+"""Timed answers from which a rate is told: one quick answer is no pace."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """What one group of answers (a person's, or all) comes to."""
@@ -127,7 +131,7 @@ def _figures(name: str, rows: Sequence[tuple[Answer, int]]) -> Figures:
         skips=sum(a.state == "skipped" for a, _ in rows),
         returned=sum(a.state == "returned" for a, _ in rows),
         median_seconds=statistics.median(times) if times else None,
-        per_hour=3600 * len(times) / sum(times) if times else None,
+        per_hour=3600 * len(times) / sum(times) if len(times) >= _FEWEST else None,
         refinements=len(refined),
         passing=len(passing),
         close=len(close),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -41,6 +42,11 @@ class Options:
     logins_per_minute: float = 10.0
     """Failed sign-ins an address."""
 
+    @property
+    def base(self) -> str:
+        """The path of `url` that everything is below, without a slash at its end; mostly none."""
+        return urlsplit(self.url).path.rstrip("/")
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -66,16 +72,20 @@ class Web:
         self.store = store
         self.checker = checker
         self.options = options
-        self.sessions = Sessions(store, secure=options.url.startswith("https:"))
+        self.sessions = Sessions(store, secure=options.url.startswith("https:"), path=options.base or "/")
         self.logins = RateLimit(options.logins_per_minute, int(options.logins_per_minute))
         self.runs = RateLimit(options.runs_per_minute, max(1, int(options.runs_per_minute / 2)))
         self.templates = Environment(
             loader=PackageLoader("ilf.annotate"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self.templates.filters.update(plain=show.plain, cut=show.cut, duration=show.duration, utc=utc)
-        self.templates.globals.update(code_lines=show.code_lines, diff_lines=show.diff_lines)
-        self.assets = {name: _versioned(name) for name in ("app.css", "bundle/app.js")}
+        self.templates.filters.update(
+            plain=show.plain, cut=show.cut, duration=show.duration, utc=utc, fold=show.fold, when=show.when
+        )
+        self.templates.globals.update(
+            code_lines=show.code_lines, diff_lines=show.diff_lines, base=options.base
+        )
+        self.assets = {name: _versioned(name, options.base) for name in ("app.css", "bundle/app.js")}
         self._owner: int | None = None
         self._progress: tuple[float, Progress] | None = None
         self._lock = threading.Lock()
@@ -152,12 +162,12 @@ class Web:
         return HTMLResponse(text.encode("utf-8", "replace"), status_code=status)
 
 
-def _versioned(name: str) -> str | None:
+def _versioned(name: str, base: str) -> str | None:
     """The address of a static file with a hash of its content, or None where it was not built."""
     path = STATIC / name
     if not path.is_file():
         return None
-    return f"/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return f"{base}/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def _equal(a: str, b: str) -> bool:

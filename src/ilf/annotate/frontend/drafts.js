@@ -3,6 +3,9 @@
 const SOON = 600; // milliseconds after the last key
 const BEAT = 60_000; // says "still here" while someone reads and thinks
 
+// What every address begins with where the server is below another site's path.
+export const base = document.querySelector("meta[name=base]").content;
+
 export class Drafts {
   constructor({ form, csrf, version, person, collect, apply, onSaved, onConflict }) {
     Object.assign(this, { form, csrf, version, collect, apply, onSaved, onConflict });
@@ -15,7 +18,7 @@ export class Drafts {
     this.closed = false;
     const seconds = form.querySelector("[name=seconds]");
     this.spent = Number(seconds.dataset.start) || 0;
-    this.lastSeen = Date.now();
+    this.lastSeen = 0; // an open page that nobody touches is no work
     for (const kind of ["keydown", "pointermove", "scroll", "pointerdown"]) {
       document.addEventListener(kind, () => (this.lastSeen = Date.now()), { passive: true, capture: true });
     }
@@ -75,7 +78,7 @@ export class Drafts {
   }
 
   post(path, extra) {
-    return fetch(`/items/${this.item}/${path}`, {
+    return fetch(`${base}/items/${this.item}/${path}`, {
       method: "POST",
       headers: { accept: "application/json", "x-csrf-token": this.csrf },
       body: this.body(extra),

@@ -1,6 +1,6 @@
 // The refinement's editor: CodeMirror with Python, a live diff against the wrong program, and a marked line.
 import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap, indentLess, indentMore } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import { bracketMatching, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { unifiedMergeView } from "@codemirror/merge";
@@ -25,11 +25,34 @@ const markedLine = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
+// Tab goes on to the next field, as everywhere on the page; with this it indents, until the setting is taken back.
+const TAB_INDENTS = "ilf:tab-indents";
+const tabIndents = () => {
+  try {
+    return localStorage.getItem(TAB_INDENTS) === "yes";
+  } catch {
+    return false;
+  }
+};
+const tab = (command) => (view) => tabIndents() && command(view);
+
+export function setUpTab(box) {
+  box.checked = tabIndents();
+  box.addEventListener("change", () => {
+    try {
+      localStorage.setItem(TAB_INDENTS, box.checked ? "yes" : "no");
+    } catch {
+      box.checked = false; // this browser keeps nothing
+    }
+  });
+}
+
 const BEYOND = 60_000; // characters: past this a live diff would make typing slow
 
 export function makeEditor(parent, textarea, original, changed) {
   const diff = new Compartment();
   const theme = new Compartment();
+  const wrapping = new Compartment();
   let base = original;
   let shown = true;
   const diffOf = () =>
@@ -58,7 +81,7 @@ export function makeEditor(parent, textarea, original, changed) {
         syntaxHighlighting(classHighlighter),
         indentUnit.of("    "),
         EditorState.tabSize.of(4),
-        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, { key: "Tab", run: tab(indentMore), shift: tab(indentLess) }]),
         EditorView.contentAttributes.of({
           "aria-labelledby": "refinement-label",
           "aria-describedby": "refinement-help",
@@ -72,6 +95,7 @@ export function makeEditor(parent, textarea, original, changed) {
         markedLine,
         theme.of(themeOf()),
         diff.of(diffOf()),
+        wrapping.of([]),
       ],
     }),
   });
@@ -95,6 +119,7 @@ export function makeEditor(parent, textarea, original, changed) {
       shown = yes;
       view.dispatch({ effects: diff.reconfigure(diffOf()) });
     },
+    wrap: (yes) => view.dispatch({ effects: wrapping.reconfigure(yes ? EditorView.lineWrapping : []) }),
     mark: (line) => view.dispatch({ effects: markLine.of(line) }),
   };
 }

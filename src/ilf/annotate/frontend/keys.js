@@ -18,7 +18,8 @@ const FIXED = [
   [["Ctrl", "Enter"], "Run the tests (in “Try”: run the input)"],
   [["Ctrl", "Shift", "Enter"], "Submit"],
   [["Esc"], "Leave a text field (then the keys above work)"],
-  [["Tab"], "Go on to the next field; in the editor it indents"],
+  [["Tab"], "Go on to the next field, in the editor too (there is a switch below it for indenting)"],
+  [["Ctrl", "]"], "In the editor: indent these lines; Ctrl [ the other way"],
   [["?"], "These keys"],
 ];
 

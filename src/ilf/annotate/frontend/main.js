@@ -18,7 +18,7 @@ for (const form of document.querySelectorAll(".theme-form")) {
     const next = (root.dataset.theme || system) === "dark" ? "light" : "dark";
     root.dataset.theme = next;
     form.querySelector("button").setAttribute("aria-label", `Switch to ${next === "dark" ? "light" : "dark"} colours`);
-    document.cookie = `theme=${next}; path=/; max-age=31536000; samesite=lax`;
+    document.cookie = `theme=${next}; path=${document.querySelector("meta[name=base]").content || "/"}; max-age=31536000; samesite=lax`;
     document.dispatchEvent(new CustomEvent("theme", { detail: next }));
   });
 }
@@ -29,6 +29,44 @@ document.addEventListener("click", (event) => {
     if (!menu.contains(event.target)) menu.open = false;
   }
 });
+
+// Long lines of programs: cut off at the edge and scrolled, or wrapped, as this browser was told last.
+const WRAP = "ilf:wrap";
+function wrap(yes) {
+  document.body.classList.toggle("wrap", yes);
+  document.dispatchEvent(new CustomEvent("wrap", { detail: yes }));
+}
+const known = (name) => {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+};
+wrap(known(WRAP) === "yes");
+for (const box of document.querySelectorAll("[data-wrap]")) {
+  box.checked = document.body.classList.contains("wrap");
+  box.addEventListener("change", () => {
+    wrap(box.checked);
+    try {
+      localStorage.setItem(WRAP, box.checked ? "yes" : "no");
+    } catch {
+      // Kept for this page only.
+    }
+  });
+}
+
+// Times as the reader's clock has them; recent ones in words.
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const at = new Date(time.dateTime);
+  const minutes = Math.round((at - Date.now()) / 60_000);
+  const full = at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  if (Math.abs(minutes) < 60) time.textContent = relative.format(minutes, "minute");
+  else if (Math.abs(minutes) < 24 * 60) time.textContent = relative.format(Math.round(minutes / 60), "hour");
+  else time.textContent = full;
+  time.title = full;
+}
 
 for (const field of document.querySelectorAll("[data-select]")) field.addEventListener("focus", () => field.select());
 

@@ -1,7 +1,7 @@
 // The annotator's workspace: editor, drafts, live warnings, running, submitting.
 import { distance } from "fastest-levenshtein";
-import { Drafts } from "./drafts.js";
-import { makeEditor } from "./editor.js";
+import { Drafts, base as root } from "./drafts.js";
+import { makeEditor, setUpTab } from "./editor.js";
 
 const COMPARED = 20_000; // characters: past this only the server computes edit distances
 
@@ -130,7 +130,7 @@ export function setUpWork(form, csrf, htmx) {
     result.classList.add("busy");
     const target = what === "try" ? $("#target").value : "refinement";
     const values = { ...Object.fromEntries(drafts.body()), do: what, target };
-    await htmx.ajax("POST", `/items/${drafts.item}/run`, { target: "#result", swap: "innerHTML", values });
+    await htmx.ajax("POST", `${root}/items/${drafts.item}/run`, { target: "#result", swap: "innerHTML", values });
     result.classList.remove("busy");
     const line = Number(result.querySelector("[data-line]")?.dataset.line) || null;
     editor.mark(what === "tests" || target === "refinement" ? line : null);
@@ -211,6 +211,9 @@ export function setUpWork(form, csrf, htmx) {
   text.addEventListener("input", changed);
   for (const field of form.querySelectorAll("[name=tags], [name=bugs]")) field.addEventListener("input", changed);
   $("[data-action=restart]").addEventListener("click", () => editor.set(original()));
+  setUpTab($("#tab-indents"));
+  document.addEventListener("wrap", (event) => editor.wrap(event.detail));
+  editor.wrap(document.body.classList.contains("wrap"));
   $("#show-diff").addEventListener("change", (event) => editor.showDiff(event.target.checked));
   $("#skip-menu").addEventListener("toggle", (event) => event.target.open && $("#reason").focus());
 

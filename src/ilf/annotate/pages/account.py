@@ -13,7 +13,7 @@ from ilf.annotate import accounts
 from ilf.annotate.checks import EXPLAINED
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.schema import Link
-from ilf.annotate.security import COOKIE, same_origin
+from ilf.annotate.security import same_origin
 from ilf.annotate.store import Refused
 from ilf.annotate.web import back_to
 
@@ -38,11 +38,10 @@ def join(request: Request, token: str) -> Response:
 
 def _known_link(request: Request, token: str) -> Link:
     web = web_of(request)
-    address = request.client.host if request.client else "?"
-    web.logins.check(address)
     link = accounts.peek(web.store, token)
     if link is None:
-        web.logins.spend(address)  # only failures cost: a whole office may join from one address
+        # Only failures cost: a whole office may join from one address.
+        web.logins.spend(request.client.host if request.client else "?")
         raise Refused(
             "this link was used already, has run out or was withdrawn: ask for a new one", status=403
         )
@@ -77,7 +76,7 @@ def sign_out(request: Request, form: Form) -> Response:
     web = web_of(request)
     accounts.sign_out(web.store, web.acting(request, form).id)
     response = web.page(request, "signed_out.html")
-    response.delete_cookie(COOKIE)
+    web.sessions.end(response)
     return response
 
 
@@ -87,9 +86,11 @@ def theme(request: Request, form: Form) -> Response:
     response = back_to(_local(form.get("back", "/")))
     chosen = form.get("theme", "")
     if chosen in ("light", "dark"):
-        response.set_cookie("theme", chosen, max_age=365 * 86400, samesite="lax")
+        response.set_cookie(
+            "theme", chosen, max_age=365 * 86400, samesite="lax", path=web_of(request).options.base or "/"
+        )
     else:
-        response.delete_cookie("theme")
+        response.delete_cookie("theme", path=web_of(request).options.base or "/")
     return response
 
 

@@ -45,8 +45,10 @@ def invite(request: Request, form: Form) -> Response:
     web = web_of(request)
     caller = web.acting(request, form, "owner")
     role = _role(form)
-    token = accounts.invite(web.store, role, caller.id)
-    return _page(request, web, caller, link=f"{web.options.url}/join/{token}", who=f"a new {role}")
+    note = form.get("note", "").strip()[:80]
+    token = accounts.invite(web.store, role, caller.id, note)
+    who = f"a new {role} ({note})" if note else f"a new {role}"
+    return _page(request, web, caller, link=f"{web.options.url}/join/{token}", who=who)
 
 
 @router.post("/team/links/{link_id}/withdraw")

@@ -234,7 +234,7 @@ def submit(request: Request, item_id: int, form: Form) -> Response:
         return _page(request, web, caller, work, new, status=error.status, problem=str(error))
     web.stale()
     target = f"/work?done={item_id}"
-    return JSONResponse({"next": target}) if wants_json(request) else back_to(target)
+    return JSONResponse({"next": web.options.base + target}) if wants_json(request) else back_to(target)
 
 
 def _warn(
@@ -262,7 +262,7 @@ def skip(request: Request, item_id: int, form: Form) -> Response:
     queue.skip(web.store, caller.id, item_id, form.get("reason", ""), form.get("note", ""), form.get("key"))
     web.stale()
     target = f"/work?skipped={item_id}"
-    return JSONResponse({"next": target}) if wants_json(request) else back_to(target)
+    return JSONResponse({"next": web.options.base + target}) if wants_json(request) else back_to(target)
 
 
 @router.post("/items/{item_id}/undo")
