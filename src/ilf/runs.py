@@ -131,7 +131,7 @@ def _read_run(path: Path, row: Summary) -> None:
     rounds = folder.rounds()
     counts = [count for files in rounds if (count := _lines(files.feedback)) is not None]
     row.feedback = sum(counts) if counts else None
-    evaluations = stages([read_evaluation(files)[0] for files in rounds])
+    evaluations = stages([read_evaluation(files).arms for files in rounds])
     row.results = {label: rate for label, e in evaluations.items() if (rate := _rate([e])) is not None}
     row.final = [*row.results][-1] if len(row.results) > 1 else None
     row.step = _next_step(folder, manifest, config)
@@ -296,7 +296,7 @@ def _difference(a: Path, b: Path) -> Comparison | None:
 
     ends = []
     for path in (a, b):
-        found = stages([read_evaluation(files)[0] for files in RunFolder(path).rounds()])
+        found = stages([read_evaluation(files).arms for files in RunFolder(path).rounds()])
         if not found:
             return None
         ends.append([*found.values()][-1])

@@ -5,6 +5,7 @@ import gzip
 import json
 import random
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -238,3 +239,32 @@ def test_a_loss_is_called_a_loss(tmp_path, make_run):
 
 def test_about_names_the_method_in_plain_words():
     assert "πRefine" in parts.ABOUT and "tests" in parts.ABOUT
+
+
+def test_several_rounds_have_a_curve_and_what_was_lost(make_run, tmp_path):
+    run, second = (
+        make_run(tmp_path / name, before=b, after=a) for name, b, a in (("r", 0.2, 0.6), ("s", 0.6, 0.3))
+    )
+    shutil.copytree(second / "round-1", run / "round-2")
+    first, later = (run / f"round-{number}/8-evaluation.json" for number in (1, 2))
+    # The first model of a round is the last one of the round before, here with validation tasks beside it.
+    a, b = json.loads(first.read_text()), json.loads(later.read_text())
+    b["arms"]["before"] = a["arms"]["after"]
+    for raw, file in ((a, first), (b, later)):
+        file.write_text(json.dumps(raw | {"validation": {"arms": raw["arms"], "paired": raw["paired"]}}))
+    one, two, three = (
+        Evaluation.model_validate(e) for e in (a["arms"]["before"], a["arms"]["after"], b["arms"]["after"])
+    )
+    html = report([run]).read_text(encoding="utf-8")
+    table = text_of(html[html.index('id="by-round"') :])
+    for e in (one, two, three):
+        assert f"{100 * e.pass_at[1].value:.1f}" in table
+    lost = sum(x.passed > 0 and y.passed == 0 for x, y in zip(two.tasks, three.tasks, strict=True))
+    assert f"{lost} of {sum(x.passed > 0 for x in two.tasks)}" in table
+    told = re.search(r'aria-label="(held-out tasks: [^"]*)"', html)[1]
+    assert told.count(f"{100 * three.pass_at[1].value:.1f}%") == 2  # held out, and validation
+    assert "Best on the validation tasks: round 1." in table
+
+
+def test_one_round_has_no_curve(run_folder):
+    assert 'id="by-round"' not in report([run_folder]).read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ def document(a: RunData, b: RunData) -> Document:
     finals: list[Evaluation] = []
     evaluations: dict[str, Evaluation] = {}
     for name, run in zip(names, (a, b), strict=True):
-        found = stages([data.evaluations for data in run.rounds])
+        found = stages([data.evaluation.arms for data in run.rounds])
         if not found:
             raise UserError(f"{run.path}: this run has no evaluation yet, so there is nothing to compare")
         evaluations |= {f"{name}: {label}": evaluation for label, evaluation in found.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import DataError, UserError
-from ilf.metrics import Comparison, Evaluation
+from ilf.metrics import Evaluation
 from ilf.records import Example, Feedback, Program, R, Refinement, Rows, Task, Verdict
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
@@ -27,6 +27,18 @@ class Written:
 
 
 @dataclass
+class Measured:
+    """What a round's evaluation says; empty where there is none yet."""
+
+    arms: dict[str, Evaluation] = field(default_factory=dict)
+    """By model."""
+    refinement: Evaluation | None = None
+    """πRefine's rates on the tasks it refined."""
+    validated: tuple[Evaluation, Evaluation] | None = None
+    """πθ's and πθ*'s rates on the validation tasks."""
+
+
+@dataclass
 class RoundData:
     """One round's files; what a run has not reached yet is empty. Samples are read as they are looked at."""
 
@@ -36,10 +48,7 @@ class RoundData:
     feedback: list[Feedback] = field(default_factory=list)
     refinements: Collection[Refinement] = ()
     examples: list[Example] = field(default_factory=list)
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    paired: list[Comparison] = field(default_factory=list)
-    refinement: Evaluation | None = None
-    """πRefine's rates on the tasks it refined."""
+    evaluation: Measured = field(default_factory=Measured)
     written: dict[str, Written] = field(default_factory=dict)
 
 
@@ -102,22 +111,25 @@ def read_config(path: Path) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{path}: not TOML: {error}") from None
 
 
-def read_evaluation(files: RoundFolder) -> tuple[dict[str, Evaluation], list[Comparison], Evaluation | None]:
-    """What a round's evaluation says: by model, the paired tests, and πRefine's; empty where there is none.
+def read_evaluation(files: RoundFolder) -> Measured:
+    """What a round's evaluation says; empty where there is none.
 
     Raises:
         DataError: the file is broken.
     """
     if not files.evaluation.is_file():
-        return {}, [], None
+        return Measured()
     try:
         raw = json.loads(files.evaluation.read_text(encoding="utf-8"))
         arms = {arm: Evaluation.model_validate(e) for arm, e in raw["arms"].items()}
-        paired = [Comparison.model_validate(c) for c in raw.get("paired", [])]
         refinement = Evaluation.model_validate(raw["refinement"]) if raw.get("refinement") else None
+        validated = None
+        if raw.get("validation"):
+            of = raw["validation"]["arms"]
+            validated = Evaluation.model_validate(of["before"]), Evaluation.model_validate(of["after"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{files.evaluation}: not an evaluation: {str(error).splitlines()[0]}") from None
-    return arms, paired, refinement
+    return Measured(arms, refinement, validated)
 
 
 def stages(rounds: Sequence[Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
@@ -182,8 +194,8 @@ def _round(number: int, files: RoundFolder) -> RoundData:
         refinements=_rows(files.refinements, Refinement),
         examples=[*_rows(files.examples, Example)],
     )
-    data.evaluations, data.paired, data.refinement = read_evaluation(files)
-    for arm in data.evaluations:
+    data.evaluation = read_evaluation(files)
+    for arm in data.evaluation.arms:
         programs = _rows(files.evaluation_programs(arm), Program)
         verdicts = _rows(files.evaluation_verdicts(arm), Verdict)
         if programs and len(programs) == len(verdicts):

@@ -7,16 +7,17 @@ from itertools import chain
 
 from ilf.metrics import Comparison, Evaluation, compare, with_holm
 from ilf.records import Program, Refinement, Verdict
-from ilf.report import items, parts
-from ilf.report.content import Cell, Column, Document, Item, Section, Table
+from ilf.report import figures, items, parts
+from ilf.report.content import Cell, Column, Document, Figure, Item, Section, Table
 from ilf.report.load import ARM_NAMES, RoundData, RunData, stages
+from ilf.rounds import best_round, curve
 from ilf.runfolder import RunFolder, digest
 from ilf.steps.sampling import sample_counts
 
 
 def document(run: RunData) -> Document:
     """Everything a run folder says, in a reader's order."""
-    evaluations = stages([data.evaluations for data in run.rounds])
+    evaluations = stages([data.evaluation.arms for data in run.rounds])
     comparisons = compare_stages(evaluations)
     report = Document(
         title=f"Run {run.name}",
@@ -26,6 +27,7 @@ def document(run: RunData) -> Document:
     )
     if evaluations:
         report.sections.append(_result(evaluations, comparisons))
+    report.sections += _by_round(run)
     for data in run.rounds:
         if data.programs or data.feedback:
             report.sections.append(_round_section(data, many=len(run.rounds) > 1))
@@ -106,6 +108,52 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
     return section
 
 
+def _by_round(run: RunData) -> list[Section]:
+    """What each further round brought, and what it cost of what was known before; empty for one round."""
+    done = [data for data in run.rounds if {"before", "after"} <= data.evaluation.arms.keys()]
+    if len(done) < 2:
+        return []
+    section = Section("by-round", "Round by round")
+    held_out = [(data.evaluation.arms["before"], data.evaluation.arms["after"]) for data in done]
+    columns = [
+        Column("model"),
+        Column("feedback", "number"),
+        Column("pass@1", "percent", bar=True),
+        Column("lost"),
+    ]
+    asked = [0, *(len(data.feedback) for data in done)]
+    rows: list[list[Cell]] = [
+        [label, items, e.pass_at.get(1), lost]
+        for (label, e, lost), items in zip(curve(held_out), asked, strict=True)
+    ]
+    note = "Lost: held-out tasks that the model before solved at least once and this one never."
+    section.parts.append(Table("rounds", "By round.", columns, rows, note))
+    validated = [pair for data in done if (pair := data.evaluation.validated) is not None]
+    series = {"held-out tasks": held_out} | ({"validation tasks": validated} if validated else {})
+    lines = {
+        name: [(float(x), e.pass_at[1]) for x, (_, e, _) in enumerate(curve(pairs)) if 1 in e.pass_at]
+        for name, pairs in series.items()
+    }
+    if figures.available() and all(lines.values()):
+        told = "; ".join(
+            f"{name}: " + ", ".join(f"{100 * e.value:.1f}%" for _, e in points)
+            for name, points in lines.items()
+        )
+        drawing = figures.curves({"pass@1": lines}, "round (0: the model that it started from)")
+        caption = "Bands: 95% intervals over tasks."
+        section.parts.append(Figure("rounds-curve", "pass@1 by round.", caption, drawing, told))
+    if run.manifest is not None and run.manifest.stopped:
+        section.text.append(f"It stopped early: {run.manifest.stopped}.")
+    best = best_round(RunFolder(run.path))
+    if best is not None:
+        section.text.append(
+            f"Best on the validation tasks: round {best}."
+            if best
+            else "On the validation tasks no round is better than the model that it started from."
+        )
+    return [section]
+
+
 def _round_section(data: RoundData, *, many: bool) -> Section:
     number = data.number
     suffix = f"-{number}" if many else ""
@@ -131,10 +179,12 @@ def _round_section(data: RoundData, *, many: bool) -> Section:
             f"3. πRefine wrote {len(data.refinements):,} refinements for {len(refined):,} tasks; for "
             f"{len(passing):,} of them at least one passes all tests."
         )
-        if data.refinement is not None:
+        if data.evaluation.refinement is not None:
             section.parts.append(
                 parts.evaluation_table(
-                    f"refinement{suffix}", "πRefine on the tasks it refined.", {"πRefine": data.refinement}
+                    f"refinement{suffix}",
+                    "πRefine on the tasks it refined.",
+                    {"πRefine": data.evaluation.refinement},
                 )
             )
         section.parts += parts.edit_figure(f"edits{suffix}", data.refinements, data.feedback)
