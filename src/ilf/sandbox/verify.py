@@ -17,7 +17,7 @@ from ilf.sandbox import stdin
 from ilf.sandbox.collect import collected, counting
 from ilf.sandbox.isolation import Isolation, numpy_available, probe
 from ilf.sandbox.limits import Limits, default_workers
-from ilf.sandbox.pool import Job, Pool
+from ilf.sandbox.pool import Job, Pool, twinned
 from ilf.sandbox.report import detail_of
 
 SANDBOX_ERROR_SHARE = 0.02
@@ -203,7 +203,7 @@ class Verifier:
     ) -> Generator[Verdict]:
         """A verdict a program and run, in order."""
         with self.pool(workers) as pool:
-            for job in pool.run(map(self._job, self._tickets(programs, repeat))):
+            for job in pool.run(twinned(map(self._job, self._tickets(programs, repeat)))):
                 ticket, verdict = job.tag, self._verdict(job)
                 if ticket.settles:
                     self._settle(ticket.task, verdict)
