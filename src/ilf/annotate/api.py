@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response, Security
+from fastapi import APIRouter, Header, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ from ilf.annotate.pages import web_of
 from ilf.annotate.pages.work import checked_refinement, hints_for
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Refused
-from ilf.annotate.web import Caller, Web
+from ilf.annotate.web import Caller, Id, Web
 
 DESCRIPTION = """\
 Authenticate with `Authorization: Bearer KEY`; the owner makes keys on the team page. A key acts for its
@@ -25,7 +25,6 @@ is somebody of their own for leases, overlap and statistics.
 Fetch a task with `POST /api/v1/claim`: it is yours until nothing was heard for the idle time. Submit with an
 `Idempotency-Key`: the same request can then be sent again without harm.
 """
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=200, description="Any text, new for each request.")
 ]

@@ -87,13 +87,10 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["loc"][0] == "path" and not wants_json(request):
+            return refused(request, Refused("there is no such page", status=404))
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return refused(request, Refused(f"{where}: {first['msg']}", status=422))
-
-    @app.exception_handler(OverflowError)
-    def too_large(request: Request, error: OverflowError) -> Response:
-        # A number of more than 64 bits in an address: no row has it.
-        return refused(request, Refused("there is no such page", status=404))
 
     @app.exception_handler(OSError)
     def no_room(request: Request, error: OSError) -> Response:
@@ -104,8 +101,6 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
     @app.exception_handler(DBAPIError)
     def database_error(request: Request, error: DBAPIError) -> Response:
         said = str(error.orig)
-        if "out of range" in said:  # PostgreSQL's word for the same
-            return refused(request, Refused("there is no such page", status=404))
         if "disk is full" in said or "No space left" in said:
             return refused(request, Refused(FULL, status=507))
         raise error

@@ -8,9 +8,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from fastapi import Path as InPath
+from fastapi import Query
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -22,6 +24,12 @@ from ilf.annotate.security import NotSignedIn, RateLimit, Sessions, same_origin
 from ilf.annotate.settings import Progress
 from ilf.annotate.store import Refused, Store
 
+LARGEST = 2**31 - 1
+"""Of a row's number, whatever the database."""
+Id = Annotated[int, InPath(ge=1, le=LARGEST)]
+"""A row's number in an address; another one is no page (404), and no request that the API describes (422)."""
+Told = Annotated[int | None, Query(ge=1, le=LARGEST)]
+"""A row's number after a question mark."""
 STATIC = Path(__file__).parent / "static"
 _FRESH_SECONDS = 1.0
 """How old the progress shown in a page's head may be."""

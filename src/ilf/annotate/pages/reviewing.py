@@ -12,7 +12,7 @@ from ilf.annotate.checks import CATEGORIES, EXPLAINED, HINTS
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.pages.work import draft_of
 from ilf.annotate.store import Refused
-from ilf.annotate.web import Caller, Web, back_to
+from ilf.annotate.web import Caller, Id, Web, back_to
 from ilf.records import Task, Verdict
 
 router = APIRouter(include_in_schema=False)
@@ -31,7 +31,7 @@ def waiting(request: Request) -> Response:
 
 
 @router.get("/review/{answer_id}")
-def answer(request: Request, answer_id: int) -> Response:
+def answer(request: Request, answer_id: Id) -> Response:
     """One answer with everything that helps to judge it."""
     web = web_of(request)
     return _page(request, web, web.caller(request, "reviewer"), answer_id)
@@ -53,7 +53,7 @@ def _page(
 
 
 @router.post("/review/{answer_id}/{action}")
-def act(request: Request, answer_id: int, action: str, form: Form) -> Response:
+def act(request: Request, answer_id: Id, action: str, form: Form) -> Response:
     """Accept, edit, return or reassign an answer."""
     web = web_of(request)
     caller = web.acting(request, form, "reviewer")
@@ -90,7 +90,7 @@ def _edit(web: Web, caller: Caller, answer_id: int, form: Form, version: int | N
 
 
 @router.post("/items/{item_id}/decide")
-def decide(request: Request, item_id: int, form: Form) -> Response:
+def decide(request: Request, item_id: Id, form: Form) -> Response:
     """Take a questioned task out, or put it back."""
     web = web_of(request)
     caller = web.acting(request, form, "reviewer")

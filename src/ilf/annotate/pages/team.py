@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ilf.annotate import accounts
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.store import Refused
-from ilf.annotate.web import Caller, Web, back_to
+from ilf.annotate.web import Caller, Id, Web, back_to
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,7 +52,7 @@ def invite(request: Request, form: Form) -> Response:
 
 
 @router.post("/team/links/{link_id}/withdraw")
-def withdraw(request: Request, link_id: int, form: Form) -> Response:
+def withdraw(request: Request, link_id: Id, form: Form) -> Response:
     """Make an unused invitation useless."""
     web = web_of(request)
     accounts.withdraw_link(web.store, link_id, web.acting(request, form, "owner").id)
@@ -60,7 +60,7 @@ def withdraw(request: Request, link_id: int, form: Form) -> Response:
 
 
 @router.post("/team/keys/{key_id}/revoke")
-def revoke(request: Request, key_id: int, form: Form) -> Response:
+def revoke(request: Request, key_id: Id, form: Form) -> Response:
     """Make a key useless."""
     web = web_of(request)
     accounts.revoke_key(web.store, key_id, web.acting(request, form, "owner").id)
@@ -83,7 +83,7 @@ def settings(request: Request, form: Form) -> Response:
 
 
 @router.post("/team/{person_id}/{action}")
-def person(request: Request, person_id: int, action: str, form: Form) -> Response:
+def person(request: Request, person_id: Id, action: str, form: Form) -> Response:
     """A new sign-in link, another role, an account closed or opened, a key for a program."""
     web = web_of(request)
     caller = web.acting(request, form, "owner")

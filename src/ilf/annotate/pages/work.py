@@ -16,7 +16,7 @@ from ilf.annotate.checks import CATEGORIES, EXPLAINED, Hint, check, edits
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Conflict, Refused
-from ilf.annotate.web import Caller, Web, back_to, wants_json
+from ilf.annotate.web import Caller, Id, Told, Web, back_to, wants_json
 from ilf.records import Verdict, describe
 
 router = APIRouter(include_in_schema=False)
@@ -72,7 +72,7 @@ def checked_refinement(web: Web, caller: Caller, work: Work, draft: Draft) -> Ve
 
 
 @router.get("/work")
-def next_task(request: Request, done: int | None = None, skipped: int | None = None) -> Response:
+def next_task(request: Request, done: Told = None, skipped: Told = None) -> Response:
     """Go to the task in hand or the next one."""
     web = web_of(request)
     caller = web.caller(request)
@@ -85,7 +85,7 @@ def next_task(request: Request, done: int | None = None, skipped: int | None = N
 
 
 @router.get("/items/{item_id}")
-def item(request: Request, item_id: int, done: int | None = None, skipped: int | None = None) -> Response:
+def item(request: Request, item_id: Id, done: Told = None, skipped: Told = None) -> Response:
     """The page on which feedback is written."""
     web = web_of(request)
     caller = web.caller(request)
@@ -140,7 +140,7 @@ def _page(
 
 
 @router.post("/items/{item_id}/draft")
-def draft(request: Request, item_id: int, form: Form) -> Response:
+def draft(request: Request, item_id: Id, form: Form) -> Response:
     """Save what is being typed; the reply carries the new version and the warnings so far."""
     web = web_of(request)
     caller = web.acting(request, form)
@@ -177,7 +177,7 @@ def _conflict(
 
 
 @router.post("/items/{item_id}/run")
-def run(request: Request, item_id: int, form: Form) -> Response:
+def run(request: Request, item_id: Id, form: Form) -> Response:
     """Run the tests on the refinement, or an expression with the wrong program or the refinement."""
     web = web_of(request)
     caller = web.acting(request, form)
@@ -209,7 +209,7 @@ def run(request: Request, item_id: int, form: Form) -> Response:
 
 
 @router.post("/items/{item_id}/submit")
-def submit(request: Request, item_id: int, form: Form) -> Response:
+def submit(request: Request, item_id: Id, form: Form) -> Response:
     """Submit; warnings that the person has not seen yet come back first."""
     web = web_of(request)
     caller = web.acting(request, form)
@@ -249,7 +249,7 @@ def _warn(
 
 
 @router.post("/items/{item_id}/skip")
-def skip(request: Request, item_id: int, form: Form) -> Response:
+def skip(request: Request, item_id: Id, form: Form) -> Response:
     """Give the task back with a reason."""
     web = web_of(request)
     caller = web.acting(request, form)
@@ -266,7 +266,7 @@ def skip(request: Request, item_id: int, form: Form) -> Response:
 
 
 @router.post("/items/{item_id}/undo")
-def undo(request: Request, item_id: int, form: Form) -> Response:
+def undo(request: Request, item_id: Id, form: Form) -> Response:
     """Take back one's last submission or skip."""
     web = web_of(request)
     caller = web.acting(request, form)
