@@ -16,8 +16,6 @@ class Case(NamedTuple):
     status: str
     task: str
     code: str
-    hole: str | None = None
-    """Why it gets another verdict today; such a case is expected to fail, strictly."""
 
 
 TASKS: dict[str, tuple[Task, str]] = {}
@@ -135,8 +133,7 @@ LIES = [
 ]  # fmt: skip
 
 VALUES = [
-    Case("one list for all answers", "failed", "kept", "kept = []\ndef f(x):\n    kept[:] = [x]\n    return kept\n",
-         hole="answers cross as copies: a test never sees that the program changed one after it had returned it"),
+    Case("one list for all answers", "failed", "kept", "kept = []\ndef f(x):\n    kept[:] = [x]\n    return kept\n"),
     Case("an answer that a thread changes later", "failed", "list",
          "import threading\ndef f(x):\n    a = [0, 0]\n    threading.Timer(0.01, a.__setitem__, (slice(None), [x, x])).start()\n    return a\n"),
     Case("sorts its argument in place as well", "failed", "keeps its argument", "def f(x):\n    x.sort()\n    return list(x)\n"),

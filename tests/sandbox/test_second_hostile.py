@@ -1,7 +1,6 @@
 """Second hostile pass: each program gets its exact verdict, and an honest program right after it passes.
 
-One warm verifier judges them all. A case with a `hole` gets a wrong verdict today: it is expected to fail, and the
-day it does not, its mark has to go.
+One warm verifier judges them all.
 """
 
 import hostile2_attacks as attacks
@@ -23,8 +22,7 @@ GROUPS = {
 def parameters():
     for group, cases in GROUPS.items():
         for case in cases:
-            holes = [pytest.mark.xfail(strict=True, reason=case.hole)] if case.hole else []
-            yield pytest.param(case, id=f"{group}: {case.name}", marks=holes)
+            yield pytest.param(case, id=f"{group}: {case.name}")
 
 
 @pytest.fixture(scope="module")

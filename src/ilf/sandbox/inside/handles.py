@@ -7,8 +7,11 @@ the expected value and asked whether it is equal.
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from .wire import ABILITIES
 
 T = TypeVar("T")
 PREDICATES = frozenset(
@@ -100,18 +103,11 @@ class Handle:
     def __delattr__(self, attribute: str) -> None:
         self._ilf_session.operate("delattr", self._ilf_number, attribute)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it over there."""
-        return self._ilf_session.invoke([self._ilf_number], f"{self._ilf_name}", args, kwargs)
-
     def __instancecheck__(self, instance: Any) -> bool:
         return (
             isinstance(instance, Handle)
             and self._ilf_session.operate("isinstance", instance._ilf_number, self) is True
         )
-
-    def __iter__(self) -> Any:
-        return self._ilf_session.operate("iter", self._ilf_number)
 
     def __eq__(self, other: Any) -> Any:
         return _equal(self, other)
@@ -140,6 +136,19 @@ class Handle:
         # An answer as good as True or False, which the program could have returned itself.
         return _exactly(bool, self._ilf_session.operate("bool", self._ilf_number))
 
+
+class Able(Handle):
+    """What objects of some classes can do; a handle of another class has none of it (`wire.ABILITIES`)."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it over there."""
+        return self._ilf_session.invoke([self._ilf_number], f"{self._ilf_name}", args, kwargs)
+
+    def __iter__(self) -> Any:
+        return self._ilf_session.operate("iter", self._ilf_number)
+
     def __contains__(self, item: Any) -> bool:
         session = self._ilf_session
         if session.class_under_test:
@@ -148,7 +157,8 @@ class Handle:
             if session.trusted.methods.isdisjoint({"__iter__", "__getitem__"}):
                 held = session.operate("plain", self._ilf_number)
                 return type(held) is tuple and len(held) == 1 and item in held[0]
-        return any(found is item or found == item for found in self)
+        items = session.operate("iter", self._ilf_number)
+        return any(found is item or found == item for found in items)
 
     def __len__(self) -> int:
         return _exactly(int, self._ilf_session.operate("len", self._ilf_number))
@@ -315,12 +325,30 @@ def _forward(name: str) -> Callable[..., Any]:
 
 FORWARDED = (
     "lt le gt ge add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift neg pos abs invert "
-    "radd rsub rmul rtruediv rfloordiv rmod rpow rand_ ror_ rxor round reversed complex"
+    "radd rsub rmul rtruediv rfloordiv rmod rpow rand_ ror_ rxor round complex"
 )
 for _name in FORWARDED.split():
     _dunder = f"__{_name.rstrip('_')}__"
     setattr(Handle, _dunder, _forward(_name))
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Handle, f"__{_name}__", lambda self, other, name=_name: _exactly(bool, _own(self, name, other)))
+Able.__reversed__ = _forward("reversed")  # type: ignore[attr-defined]
 KINDS = {"i": HandleIterator, "a": HandleAwaitable, "g": HandleAsyncIterator}
 """The letter of `program.Program.handle` → what stands for such an object."""
+
+
+@functools.lru_cache(maxsize=256)
+def handle_class(what: str, able: int) -> type[Handle]:
+    """What stands for objects that are `what` and have the abilities `able`.
+
+    Args:
+        what: a letter of `program.Program.handle`.
+        able: the bits of `wire.abilities`. The program says them: it could as well define these methods.
+    """
+    base = KINDS.get(what, Handle)
+    methods = {
+        name: vars(Able)[name]
+        for number, name in enumerate(ABILITIES)
+        if able >> number & 1 and name not in vars(base)
+    }
+    return type(base.__name__, (base,), {"__slots__": (), **methods})

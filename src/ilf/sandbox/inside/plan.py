@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from .checks import COLLECT, Checks, own_names, place, settled
 from .files import open_path
 from .helpers import Helpers
+from .keeping import keeps
 from .program import MAX_ANSWER
 from .source import OPERATORS, Source, import_names, known_calls, sources
 
@@ -36,10 +37,12 @@ class Test:
         self.source = source.text.partition(f"\n{COLLECT}")[0]
         question = source.question
         self.question = question if question and question.name in entries - bound else None
+        self.kept = False
         if self.question is not None:
             self.calls: list[Any] | None = [self.question.call]
         else:
             self.calls = known_calls(source.tree, entries)
+            self.kept = self.calls is None and keeps(source.tree, entries)
             self.code = compile(rewrite(source, entries, own), name, "exec", dont_inherit=True)
 
     def run(self, namespace: dict[str, Any], runner: Any) -> None:
@@ -96,6 +99,8 @@ class Plan:
         self.tests = [
             Test(source, f"test {number}", entries, bound, own) for number, source in enumerate(tests)
         ]
+        if any(test.kept for test in self.tests):
+            self.trusted = self.trusted._replace(kept=True)
         if self.setup_source:
             self.setup = compile(rewrite(setup, entries, own), "setup", "exec", dont_inherit=True)
         self.calls: list[Any] = []
@@ -142,6 +147,8 @@ class Trusted(NamedTuple):
     methods: frozenset[str] = frozenset()
     stops: bool = False
     """The tests speak of StopIteration, so a function may raise it."""
+    kept: bool = False
+    """A test looks at an answer after it has asked again."""
 
 
 def methods_of(prefix: str, reference: str) -> frozenset[str]:

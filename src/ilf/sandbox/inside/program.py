@@ -26,7 +26,7 @@ from .operations import OPERATIONS, Items
 from .plain import CannotCross
 from .rehearsal import REHEARSAL
 from .streams import Borrowed
-from .wire import ANSWERS, LIVE, receive, send
+from .wire import ANSWERS, LIVE, abilities, receive, send
 
 NAME = "solution"  # the module the program runs as
 MAX_ANSWER = 8 << 20
@@ -76,7 +76,7 @@ class Program:
             if what == "o" and hasattr(kind, method):
                 what = letter
         bases = [base.__name__ for base in value.__mro__] if what == "t" else []
-        return {"h": [number, str(name), what, bases]}
+        return {"h": [number, str(name), what, bases, abilities(value)]}
 
     def target(self, path: Any) -> Any:
         """The object that a call goes to: a global name, or [handle, attribute]."""
@@ -119,7 +119,7 @@ class Program:
                     # A copy, as of other values: one too large for it is too large, and not merely slow.
                     answer["v"] = found = list(value)
                     plain = id(value) not in refs and SCALARS.issuperset(map(type, found))
-                    if not plain:
+                    if not plain or self.common is not None:
                         answer["v"] = value
                 else:
                     plain = -SAFE_INT < value < SAFE_INT if kind is int else kind in SCALARS

@@ -11,7 +11,7 @@ from .boxes import refill
 from .codec import Decoder, Encoder, containers
 from .common import Common
 from .files import Files
-from .handles import KINDS, Handle, Name, Opaque
+from .handles import Handle, Name, Opaque, handle_class
 from .plain import CannotCross
 from .plan import Trusted
 from .streams import Lent
@@ -49,7 +49,8 @@ class Session:
         self.classes: dict[str, type[BaseException]] = {}
         self.lent = Lent()
         self.files: Files | None = None
-        self.common: Common | None = Common(0) if trusted.class_under_test else None
+        shared = trusted.class_under_test or trusted.kept
+        self.common: Common | None = Common(0) if shared else None
         self.handles: dict[int, Handle] = {}
 
     def ended(self) -> bool:
@@ -261,14 +262,14 @@ class _Decoder(Decoder):
 
     def other(self, tag: str, body: Any) -> Any:
         if tag == "h" and self.session.exchange is not None:
-            number, name, what, bases = body
-            if type(number) is not int or type(name) is not str:
+            number, name, what, bases, able = body
+            if type(number) is not int or type(name) is not str or type(able) is not int:
                 raise CannotCross("a handle was expected")
             if what == "t" and type(bases) is list and "BaseException" in bases:
                 return self.exception_class(name, bases)
-            kind = KINDS.get(what, Handle) if type(what) is str else Handle
             known = self.session.handles
             if number not in known:
+                kind = handle_class(what if type(what) is str else "o", able)
                 known[number] = kind(self.session, number, name[:100])
             return known[number]
         return super().other(tag, body)
