@@ -155,8 +155,6 @@ class FeedbackConfig(_Section):
     """`model`: recorded items shown in the prompt as examples, from `path`."""
     hide_tests: bool = True
     """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
-    line_numbers: bool = True
-    """False: models read the words about lines without "Line 4:" before them; the notes stay in the file."""
     mixed: MixedConfig = MixedConfig()
     options: dict[str, Any] = {}
     """Settings of a source of somebody else's."""

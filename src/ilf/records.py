@@ -182,16 +182,6 @@ class Verdict(Record):
         return self.status == "passed"
 
 
-class LineNote(Record):
-    """What a feedback says about some lines of the wrong program."""
-
-    first: int = Field(ge=1)
-    """Number of the first line, from 1."""
-    last: int = Field(ge=1)
-    """Number of the last one."""
-    text: str
-
-
 class Feedback(Record):
     """What someone says is wrong with a program, and how to fix it."""
 
@@ -210,8 +200,6 @@ class Feedback(Record):
     """Kinds of bug, in the paper's categories (Table 5)."""
     bugs: int | None = None
     """Number of bugs the text addresses."""
-    notes: tuple[LineNote, ...] = ()
-    """What the text says about lines, as data; the text has it too (`ilf.feedback.notes`)."""
     model: str | None = None
     """Hash of the weights that wrote the incorrect program, where known."""
     foreign: bool = False

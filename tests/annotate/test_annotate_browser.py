@@ -15,7 +15,6 @@ from annotate_server import CHROMIUM, FLAGS, Server, screenshots  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 from ilf.annotate.web import STATIC  # noqa: E402
-from ilf.feedback.notes import split  # noqa: E402
 
 BUNDLE = STATIC / "bundle" / "app.js"
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -525,74 +524,3 @@ def test_tab_leaves_the_editor_unless_it_is_to_indent(join, server):
     page.check("[data-wrap]")
     assert "wrap" in page.locator("body").get_attribute("class")
     expect(page.locator("#editor .cm-lineWrapping")).to_have_count(1)
-
-
-def test_words_about_lines(join, server):
-    """A click, a drag, Shift and the keyboard begin notes; they stand beside the lines, for the reviewer too."""
-    page = join("Ann")
-    open_work(page, server)
-    program = page.locator(".tab-panel:visible .code")
-    number = program.locator(".no")
-    text, note = page.locator("#text"), page.locator(".line-note")
-    page.fill("#text", "All of it is slow.")
-    number.nth(1).click()
-    expect(text).to_have_value("Line 2: \n\nAll of it is slow.")
-    expect(text).to_be_focused()
-    page.keyboard.type("this is wrong.")
-    expect(note).to_have_text(["this is wrong."])
-    expect(program.locator("tr.noted")).to_have_count(1)
-    # Drag over two lines.
-    first, last = number.nth(0).bounding_box(), number.nth(1).bounding_box()
-    page.mouse.move(first["x"] + 4, first["y"] + 4)
-    page.mouse.down()
-    page.mouse.move(last["x"] + 4, last["y"] + 4)
-    expect(program.locator("tr.chosen")).to_have_count(2)
-    page.mouse.up()
-    page.keyboard.type("both of them.")
-    expect(text).to_have_value("Line 2: this is wrong.\nLines 1-2: both of them.\n\nAll of it is slow.")
-    # The same line again: its note is gone on with.
-    number.nth(1).click()
-    page.keyboard.type(" Really.")
-    expect(note.first).to_have_text("this is wrong. Really.")
-    # By keyboard: from the line of the error, or the first one.
-    page.keyboard.press("Escape")
-    page.keyboard.press("l")
-    page.keyboard.press("Home")
-    page.keyboard.press("Enter")
-    page.keyboard.type("and this.")
-    expect(text).to_have_value(
-        "Line 2: this is wrong. Really.\nLines 1-2: both of them.\nLine 1: and this.\n\nAll of it is slow."
-    )
-    page.keyboard.press("Escape")
-    page.keyboard.press("l")
-    page.keyboard.press("Home")
-    page.keyboard.press("Shift+ArrowDown")
-    expect(page.locator("#line-status")).to_have_text("Lines 1 to 2")
-    page.keyboard.press("Escape")
-    expect(program.locator("tr.chosen")).to_have_count(0)
-    if screenshots():
-        page.screenshot(path=screenshots() / "annotate-lines.png", full_page=True)
-    # The script and the exporter read the same notes.
-    seen = page.evaluate(
-        "() => [...document.querySelectorAll('.line-note')].map((row) => row.lastChild.lastChild.textContent)"
-    )
-    found, rest = split(text.input_value())
-    assert sorted(seen) == sorted(n.text for n in found) and rest == "All of it is slow."
-    page.click("[data-submit=feedback]")
-    page.wait_for_url(re.compile("done="))
-    reviewer = join("Rita", "reviewer")
-    reviewer.goto(server.url + "/review")
-    reviewer.locator("main a[href*='/review/']").first.click()
-    expect(reviewer.locator(".line-note")).to_have_count(3)
-    expect(reviewer.locator(".line-note").filter(has_text="both of them.")).to_contain_text("Lines 1–2:")
-
-
-def test_words_about_lines_by_touch(join, server):
-    page = join("Tom", viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    page.goto(server.url + "/work")
-    page.locator(".tab-panel:visible .code .no").nth(1).tap()
-    page.keyboard.type("said with a finger")
-    expect(page.locator("#text")).to_have_value("Line 2: said with a finger")
-    expect(page.locator(".line-note")).to_have_text(["said with a finger"])
-    if screenshots():
-        page.screenshot(path=screenshots() / "annotate-lines-phone.png")

@@ -31,7 +31,6 @@ from ilf.annotate.schema import (
 )
 from ilf.annotate.settings import Progress, Settings
 from ilf.errors import IlfError
-from ilf.feedback import notes
 from ilf.feedback.ranking import rank
 from ilf.records import Feedback, Program, Task, Verdict
 
@@ -393,7 +392,6 @@ def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -
         refinement=answer.refinement or None,
         tags=tuple(answer.tags or ()),
         bugs=answer.bugs,
-        notes=notes.split(answer.text or "")[0],
         model=chosen.program.get("model"),
         warnings=tuple(answer.warnings or ()),
         created=utc(answer.submitted),

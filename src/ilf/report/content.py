@@ -87,8 +87,6 @@ class Item:
     """What the filter chooses by: `fixed`, `broken`, `unchanged`, `refined`, `not refined` …"""
     wrong: Sample | None = None
     feedback: str = ""
-    notes: list[tuple[int, int, str]] = field(default_factory=list)
-    """What it says about lines: the first, the last, the words."""
     author: str = ""
     refinement: Sample | None = None
     samples: list[Sample] = field(default_factory=list)

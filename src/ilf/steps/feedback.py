@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import DataError, NothingLeft
-from ilf.feedback import notes
 from ilf.feedback.sources import Asked, source_of
 from ilf.progress import say
 from ilf.records import Feedback, read_jsonl, write_jsonl
@@ -58,8 +57,6 @@ class Gather(Step[list[Feedback]]):
                 "no feedback for the tasks of splits refine and train "
                 f"(source: {asked.settings.source}): nothing to learn from{hint}"
             )
-        if not asked.settings.line_numbers:
-            items = [_without_lines(item) for item in items]
         write_jsonl(job.out, items)
         shares = Counter(item.source for item in items)
         if len(shares) > 1:
@@ -83,8 +80,3 @@ class Gather(Step[list[Feedback]]):
         if unknown is not None:
             raise DataError(f"{out}: feedback on task {unknown!r}, which is in no split of this run")
         return items
-
-
-def _without_lines(item: Feedback) -> Feedback:
-    found, _ = notes.split(item.text)
-    return item.model_copy(update={"text": notes.without_lines(item.text), "notes": item.notes or found})

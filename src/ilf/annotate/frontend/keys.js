@@ -6,7 +6,6 @@ const BARE = [
   ["next", "j", "Next wrong program"],
   ["previous", "k", "Previous wrong program"],
   ["feedback", "f", "Write feedback"],
-  ["lines", "l", "Say something about lines of the program: arrows, Shift for several, Enter"],
   ["tags", "b", "Kinds of bug"],
   ["refinement", "e", "Edit the refinement"],
   ["try", "x", "Try the program on an input"],

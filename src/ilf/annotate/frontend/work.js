@@ -2,7 +2,6 @@
 import { distance } from "fastest-levenshtein";
 import { Drafts, base as root } from "./drafts.js";
 import { makeEditor, setUpTab } from "./editor.js";
-import { setUpLines } from "./lines.js";
 
 const COMPARED = 20_000; // characters: past this only the server computes edit distances
 
@@ -22,8 +21,6 @@ export function setUpWork(form, csrf, htmx) {
     drafts.form.dataset.checked = "";
     changed();
   });
-
-  const lines = setUpLines(form, text, () => form.querySelector(`[data-candidate="${picked().value}"]`));
 
   const collect = () => ({
     candidate: Number(picked().value),
@@ -71,7 +68,6 @@ export function setUpWork(form, csrf, htmx) {
   function measure() {
     const words = text.value.split(/\s+/).filter(Boolean).length;
     document.getElementById("words").textContent = words ? `${words} word${words === 1 ? "" : "s"}` : "";
-    lines.show();
     const now = area.value;
     // A long text's distance comes with the server's next reply.
     if (now === base) showDistance(0);
@@ -256,7 +252,6 @@ export function setUpWork(form, csrf, htmx) {
     next: () => go(1),
     previous: () => go(-1),
     feedback: () => text.focus(),
-    lines: lines.start,
     tags: () => $("[name=tags]").focus(),
     refinement: () => editor.focus(),
     try: () => $("#expression").focus(),

@@ -13,7 +13,6 @@ from ilf.annotate.pages import Form, web_of
 from ilf.annotate.pages.work import draft_of
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Caller, Id, Web, back_to
-from ilf.feedback.notes import split
 from ilf.records import Task, Verdict
 
 router = APIRouter(include_in_schema=False)
@@ -50,7 +49,6 @@ def _page(
         checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
         others=review.others(web.store, row), log=own_work.history(web.store, f"answers/{row.id}"),
         categories=CATEGORIES, explained=EXPLAINED, hint_texts=HINTS, problem=problem,
-        notes=split(row.text or "")[0],
     )  # fmt: skip
 
 

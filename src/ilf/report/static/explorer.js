@@ -67,13 +67,9 @@ function row(pieces, change, start = 0, end = 0) {
   return line;
 }
 
-function codeBlock(code, notes) {
+function codeBlock(code) {
   const block = element("pre", { tabindex: "0" });
-  lines(code.replace(/\r\n?/g, "\n").replace(/\s+$/, "")).forEach((pieces, at) => {
-    block.append(row(pieces));
-    for (const [first, last, text] of notes || [])
-      if (last === at + 1) block.append(element("span", { class: "row said" }, (first < last ? `lines ${first}-${last}: ` : "") + text));
-  });
+  lines(code.replace(/\r\n?/g, "\n").replace(/\s+$/, "")).forEach((pieces) => block.append(row(pieces)));
   return block;
 }
 
@@ -133,7 +129,7 @@ function heading(sample, extra) {
 function body(item) {
   const box = element("div", { class: "body" });
   if (item.description) box.append(element("p", {}, item.description));
-  if (item.wrong) box.append(heading(item.wrong), codeBlock(item.wrong.code, item.notes));
+  if (item.wrong) box.append(heading(item.wrong), codeBlock(item.wrong.code));
   if (item.wrong && item.wrong.detail) box.append(element("p", { class: "note" }, item.wrong.detail));
   if (item.feedback) {
     box.append(element("h3", {}, item.author ? `Feedback (${item.author})` : "Feedback"), element("blockquote", {}, item.feedback));
