@@ -84,6 +84,47 @@ def score(
     return results
 
 
+def embeddings(model: str | Path, texts: Sequence[str]) -> list[list[float]]:
+    """Each text as a vector of length 1: the mean of the model's last hidden states over its tokens.
+
+    Args:
+        model: a MODEL string or folder.
+        texts: none of them empty.
+
+    Raises:
+        ModelError: there is no such model, or a text is longer than its context.
+    """
+    if not texts:
+        return []
+    import torch
+
+    folder = models.resolve(str(model)).path
+    tokenizer = models.load_tokenizer(folder)
+    limit = models.context_length(folder)
+    ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    long = next((number for number, row in enumerate(ids) if len(row) > limit), None)
+    if long is not None:
+        raise ModelError(f"text {long + 1} has {len(ids[long])} tokens, the model's context {limit}")
+    network = models.load_model(folder)
+    order = sorted(range(len(ids)), key=lambda number: len(ids[number]), reverse=True)
+    found: list[list[float]] = [[] for _ in ids]
+    with torch.inference_mode(), progress("embedding", len(ids)) as bar:
+        while order:
+            rows = order[: max(1, BATCH_TOKENS // max(1, len(ids[order[0]])))]
+            order = order[len(rows) :]
+            width = len(ids[rows[0]])
+            padded = torch.tensor([ids[n] + [0] * (width - len(ids[n])) for n in rows], device=network.device)
+            real = torch.tensor([len(ids[n]) for n in rows], device=network.device)
+            mask = (torch.arange(width, device=network.device) < real[:, None]).long()
+            hidden = network.base_model(input_ids=padded, attention_mask=mask, use_cache=False)[0].float()
+            means = (hidden * mask[..., None]).sum(1) / real[:, None].clamp_min(1)
+            unit = torch.nn.functional.normalize(means, dim=1).tolist()
+            for number, vector in zip(rows, unit, strict=True):
+                found[number] = vector
+            bar.advance(len(rows))
+    return found
+
+
 def divergence(
     model: str | Path, other: str | Path, pairs: Sequence[tuple[str, str]], *, what: str = "comparing"
 ) -> list[float]:

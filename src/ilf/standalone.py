@@ -334,8 +334,9 @@ def evaluate(
     comparisons = []
     if against is not None:
         pair = [results["against"]], [results["programs"]]
+        by = metrics.common(results.values(), ks)
         comparisons = metrics.with_holm(
-            [metrics.compare(*pair, names=("against", "programs"), k=k) for k in ks]
+            [metrics.compare(*pair, names=("against", "programs"), k=k) for k in by]
         )
     found = {
         "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
@@ -370,6 +371,8 @@ def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
         }
         if isinstance(row.get("tests"), list):
             fields["tests"] = row["tests"]
+        if row.get("reward") is not None:
+            fields["reward"] = row["reward"]
         try:
             yield Verdict.model_validate(fields)
         except ValueError:

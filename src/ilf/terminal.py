@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ilf.metrics import Comparison, Estimate, Evaluation, points
+from ilf.metrics import Comparison, Estimate, Evaluation, columns, points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,19 +47,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 def print_evaluations(
     title: str, evaluations: Mapping[str, Evaluation], comparisons: Sequence[Comparison] = ()
 ) -> None:
-    """pass@k of some models on the same tasks, and the paired tests between them."""
-    ks = sorted({k for e in evaluations.values() for k in (*e.pass_at, *e.refused)})
+    """pass@k (or mean R) of some models on the same tasks, and the paired tests between them."""
+    names = columns(evaluations.values())
     print_table(
         title,
-        ["", *(f"pass@{k}" for k in ks), "1+ correct", "tasks × samples"],
+        ["", *names, "tasks × samples"],
         [
-            [
-                name,
-                *(percent(e.pass_at[k]) if k in e.pass_at else "–" for k in ks),
-                percent(e.solved),
-                f"{len(e.tasks)} × {e.n}",
-            ]
-            for name, e in evaluations.items()
+            [label, *(percent(e.columns.get(name)) for name in names), f"{len(e.tasks)} × {e.n}"]
+            for label, e in evaluations.items()
         ],
     )
     out = console()
@@ -78,10 +73,11 @@ def comparison_line(c: Comparison) -> str:
     """The paired test in one sentence; a gain that is not there is called that."""
     d = c.difference
     found = "a gain" if d.low > 0 else "a loss" if d.high < 0 else "no difference that can be told from noise"
+    wins = "" if c.wins is None else f", win rate {percent(c.wins)}"
     together = "" if c.family is None else f" over the {c.family} comparisons made together"
     holm = "" if c.p_holm is None else f" ({c.p_holm:.3f} by Holm's correction{together})"
     return (
-        f"{c.metric}: {points(d)}, "
+        f"{c.metric}: {points(d)}{wins}, "
         f"p = {c.p:.3f}{holm}, {c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
     )
 
@@ -109,8 +105,11 @@ def print_results(folder: RunFolder) -> None:
 
         print_table(
             "By round",
-            ["", "pass@1", "solved by the model before, and no more"],
-            [[label, percent(e.pass_at.get(1)), lost or "–"] for label, e, lost in curve(pairs)],
+            ["", next(iter(pairs[0][0].rates), "pass@1"), "solved by the model before, and no more"],
+            [
+                [label, percent(next(iter(e.rates.values()), None)), lost or "–"]
+                for label, e, lost in curve(pairs)
+            ],
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from ilf.metrics import Comparison, Evaluation, compare, with_holm
+from ilf.metrics import MEAN_R, Comparison, Evaluation, common, compare, with_holm
 from ilf.records import Program, Refinement, Verdict
 from ilf.report import figures, items, parts
 from ilf.report.content import Cell, Column, Document, Figure, Item, Section, Table
@@ -13,6 +13,7 @@ from ilf.report.load import ARM_NAMES, RoundData, RunData, stages
 from ilf.rounds import best_round, curve
 from ilf.runfolder import RunFolder, digest
 from ilf.steps.sampling import sample_counts
+from ilf.terminal import percent
 
 
 def document(run: RunData) -> Document:
@@ -22,7 +23,11 @@ def document(run: RunData) -> Document:
     report = Document(
         title=f"Run {run.name}",
         claim=claim(run, evaluations, comparisons),
-        about=[parts.ABOUT, parts.READING, *run.notes],
+        about=[
+            parts.ABOUT,
+            parts.READING_R if any(e.reward for e in evaluations.values()) else parts.READING,
+            *run.notes,
+        ],
         settings=run.config_text,
     )
     if evaluations:
@@ -42,28 +47,29 @@ def compare_stages(evaluations: dict[str, Evaluation]) -> list[Comparison]:
     found: list[Comparison] = []
     for label in labels[1:]:
         a, b = evaluations[labels[0]], evaluations[label]
-        shared = sorted(a.pass_at.keys() & b.pass_at.keys())
+        shared = common([a, b])
         found += [compare([a], [b], names=(labels[0], label), k=k) for k in shared]
     return with_holm(found)
 
 
 def claim(run: RunData, evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> str:
     """The result in one sentence with its interval."""
-    first = [c for c in comparisons if c.metric == "pass@1"] or list(comparisons)
+    first = [c for c in comparisons if c.metric in ("pass@1", MEAN_R)] or list(comparisons)
     if not first:
         reached = [label for label, rows in _progress(run) if rows]
         done = f"so far there are {', '.join(reached)}" if reached else "nothing is there yet"
         return f"This run is not finished: {done}."
     last = first[-1]
     a, b = evaluations[last.a], evaluations[last.b]
-    k = 1 if last.metric == "pass@1" else max(a.pass_at)
     count = sum(len(data.feedback) for data in run.rounds)
     d = last.difference
+    wins = "" if last.wins is None else f", with a win rate of {percent(last.wins)} over what it wrote before"
     return (
         f"After learning from {count} pieces of feedback the model's {last.metric} on {last.tasks} tasks it "
-        f"had not seen went from {100 * a.pass_at[k].value:.1f}% to {100 * b.pass_at[k].value:.1f}%: "
+        f"had not seen went from {100 * a.rates[last.metric].value:.1f}% to "
+        f"{100 * b.rates[last.metric].value:.1f}%: "
         f"{100 * d.value:+.1f} points, 95% interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], "
-        f"{parts.verdict_words(last)}."
+        f"{parts.verdict_words(last)}{wins}."
     )
 
 
@@ -78,6 +84,7 @@ def _progress(run: RunData) -> list[tuple[str, int]]:
 
 def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> Section:
     first = next(iter(evaluations.values()))
+    metric = next(iter(first.rates), "pass@1")
     section = Section("result", "Result on held-out tasks")
     where = (
         f"split {first.split}, {len(first.tasks)} tasks, {first.n} samples each at temperature "
@@ -87,9 +94,10 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
     section.parts.append(parts.evaluation_table("result", "Pass rates.", evaluations))
     section.parts += parts.bars_figure(
         "result-bars",
-        "pass@1 before and after.",
+        f"{metric} before and after.",
         where.capitalize() + ".",
-        [(label, e.pass_at[1]) for label, e in evaluations.items() if 1 in e.pass_at],
+        [(label, e.rates[metric]) for label, e in evaluations.items() if metric in e.rates],
+        metric,
     )
     if comparisons:
         section.parts.append(parts.comparison_table("comparison", "Paired differences.", comparisons))
@@ -98,13 +106,14 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
             [c for c in comparisons if c.metric in ("pass@1", comparisons[0].metric)][-1].power
         )
     own, final = evaluations.get(ARM_NAMES["own"]), [*evaluations.values()][-1]
-    if own is not None and 1 in own.pass_at.keys() & final.pass_at.keys():
-        d = compare([own], [final]).difference
+    if own is not None and metric in ("pass@1", MEAN_R) and metric in own.rates.keys() & final.rates.keys():
+        d = compare([own], [final], k=MEAN_R if metric == MEAN_R else 1).difference
         section.text.append(
             f"Beside fine-tuning on the model's own correct samples, which need no feedback, it makes "
-            f"{100 * d.value:+.1f} points of pass@1 [{100 * d.low:+.1f}, {100 * d.high:+.1f}]."
+            f"{100 * d.value:+.1f} points of {metric} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]."
         )
-    section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
+    if metric != MEAN_R:
+        section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
     return section
 
 

@@ -33,7 +33,7 @@ class Gather(Step[list[Feedback]]):
             "feedback": asked.settings.model_dump(exclude={"wait"}),
             "recorded": None if asked.recorded is None else digest(asked.recorded),
             "writer": None if asked.writer is None else asked.writer.identity(),
-            "verify": asked.verify.model_dump(exclude={"workers"}),
+            "verify": asked.verify.deciding(),
             "seed": asked.seed,
             **({"round": asked.round} if asked.round > 1 else {}),
         }
