@@ -18,7 +18,11 @@ _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+")
 def score(task: Task, text: str) -> tuple[float, str]:
     """R(x, t): form, length, what must be kept, nothing invented."""
     notice = task.description.partition("Notice:")[2]
-    parts = [form(task, text), length(text), kept(task, text), invented(notice, text)]
+    facts = kept(task, text)
+    parts = [form(task, text), length(text), facts, invented(notice, text)]
+    if not facts[0]:
+        # A text that says nothing of the notice is short and invents nothing: that is no merit.
+        parts = [parts[0], (0.0, parts[1][1]), facts, (0.0, parts[3][1])]
     return sum(value for value, _ in parts) / len(parts), " ".join(why for _, why in parts if why)
 
 

@@ -18,6 +18,7 @@ from ilf.configbase import Section, named_in
 from ilf.configfile import checked, read_toml, starter_path, with_overrides
 from ilf.feedbackconfig import FeedbackConfig as FeedbackConfig
 from ilf.feedbackconfig import MixedConfig as MixedConfig
+from ilf.feedbackconfig import ReviewConfig as ReviewConfig
 from ilf.rewardconfig import RewardConfig as RewardConfig
 from ilf.rewardconfig import RewardTerm as RewardTerm
 from ilf.sandbox import Limits

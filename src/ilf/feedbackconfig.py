@@ -33,11 +33,23 @@ class MixedConfig(Section):
         return min((limit for limit in limits if limit is not None), default=None)
 
 
+class ReviewConfig(Section):
+    """Feedback source `review`: comments of code review, exported, and the repository that they are about."""
+
+    exports: list[str] = []
+    """Files: GitHub's review comments or GitLab's discussions (JSON), SARIF, quoted patches."""
+    repository: str | None = None
+    """A clone that has the commits."""
+    head: str = "HEAD"
+    """The version that the review led to."""
+
+
 class FeedbackConfig(Section):
     """Where feedback comes from."""
 
     source: Annotated[str, named_in(seams.SOURCES)] = "recorded"
-    """`recorded`, `human`, `execution`, `model`, `mixed`, or an import path, `package.module:gather`."""
+    """`recorded`, `human`, `execution`, `model`, `review`, `mixed`, or an import path,
+    `package.module:gather`."""
     path: str | list[str] | None = None
     """`recorded`: a file in the paper's form or ours, one a round (the last one
     serves the later rounds too); the shipped suites have their own."""
@@ -56,6 +68,7 @@ class FeedbackConfig(Section):
     hide_tests: bool = True
     """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
     mixed: MixedConfig = MixedConfig()
+    review: ReviewConfig = ReviewConfig()
     options: dict[str, Any] = {}
     """Settings of a source of somebody else's."""
 
@@ -63,6 +76,17 @@ class FeedbackConfig(Section):
     def sources(self) -> set[str]:
         """Every source that is asked: `mixed` asks two."""
         return {self.mixed.people, self.mixed.rest} if self.source == "mixed" else {self.source}
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides what a source says, for the keys of steps."""
+        left_out = {"wait"} if "review" in self.sources else {"wait", "review"}
+        return self.model_dump(exclude=left_out)
+
+    @model_validator(mode="after")
+    def _review_has_a_repository(self) -> FeedbackConfig:
+        if "review" in self.sources and not (self.review.exports and self.review.repository):
+            raise ValueError("review.exports and review.repository: needed for comments of code review")
+        return self
 
     @model_validator(mode="after")
     def _mixed_has_a_budget(self) -> FeedbackConfig:

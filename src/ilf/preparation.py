@@ -155,6 +155,10 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     asked = config.feedback
     for source in {asked.source, *asked.sources}:
         source_of(source)
+    if "review" in asked.sources:
+        from ilf.review.source import check
+
+        check(asked.review.exports, asked.review.repository, asked.review.head)
     learner_of(config.learner.name)
     for name in {task.kind for task in tasks.everything.values()}:
         kind = kind_of(name)

@@ -29,6 +29,7 @@ SOURCES = {
     "human": "ilf.annotate.collect:from_people",
     "execution": "ilf.feedback.sources:from_execution",
     "model": "ilf.feedback.sources:from_model",
+    "review": "ilf.review.source:gather",
     "mixed": "ilf.feedback.mixed:gather",
 }
 """Functions that say what is wrong, `feedback.sources.Source` (`feedback.source`)."""
