@@ -73,7 +73,7 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
             from ilf.terminal import print_profile, print_results
 
             print_profile(do.manifest)
-            print_results(run_folder)
+            print_results(run_folder, tasks.everything)
         if config.rounds > 1:
             rounds.say_best(run_folder)
     return run_folder

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ilf.metrics import Comparison, Estimate, Evaluation, columns, points
+from ilf.records import Feedback, Task, read_jsonl
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ilf.runfolder import Manifest, RunFolder
+    from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
 NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF", "own": "own correct samples alone"}
 
@@ -82,10 +83,16 @@ def comparison_line(c: Comparison) -> str:
     )
 
 
-def print_results(folder: RunFolder) -> None:
-    """The evaluations of every round, and their curve where there are several."""
+def print_results(folder: RunFolder, tasks: Mapping[str, Task] | None = None) -> None:
+    """The evaluations of every round, their curve, and the kinds of bug in a model's feedback.
+
+    Args:
+        folder: of the run.
+        tasks: by id; for the last of these.
+    """
     pairs: list[tuple[Evaluation, Evaluation]] = []
     for number, files in enumerate(folder.rounds(), start=1):
+        _print_kinds(files, number, tasks or {})
         if not files.evaluation.exists():
             continue
         raw: dict[str, Any] = json.loads(files.evaluation.read_text(encoding="utf-8"))
@@ -111,6 +118,23 @@ def print_results(folder: RunFolder) -> None:
                 for label, e, lost in curve(pairs)
             ],
         )
+
+
+def _print_kinds(files: RoundFolder, number: int, tasks: Mapping[str, Task]) -> None:
+    """Table 5, where a model wrote feedback in a round."""
+    from ilf.feedback import kinds
+
+    written = kinds.by_model(read_jsonl(files.feedback, Feedback)) if files.feedback.exists() else []
+    if not written:
+        return
+    print_table(
+        f"Round {number}: kinds of bug in {len(written)} texts by a model, by rules (the paper's Table 5)",
+        ["", "this model", "people", "InstructGPT"],
+        [
+            [name, *("–" if share is None else f"{share:.0%}" for share in shares)]
+            for name, *shares in kinds.table5(written, tasks)
+        ],
+    )
 
 
 def pays(raw: Mapping[str, Any]) -> str:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ilf import metrics
+from ilf.feedback import kinds
 from ilf.metrics import Comparison, Estimate, Evaluation
-from ilf.records import Feedback, Refinement, Verdict
+from ilf.records import Feedback, Refinement, Task, Verdict
 from ilf.report import figures
 from ilf.report.content import Cell, Column, Figure, Table
 from ilf.runfolder import Manifest
@@ -184,6 +185,21 @@ def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table
         Column("with a refinement", "number"),
     ]
     return Table(name, title, columns, rows)
+
+
+def kinds_table(name: str, items: Sequence[Feedback], tasks: Mapping[str, Task]) -> Table:
+    """What a model's feedback addresses, beside the paper's Table 5."""
+    columns = [
+        Column("kind"),
+        Column("this model", "percent", 0),
+        Column("people (paper)", "percent", 0),
+        Column("InstructGPT (paper)", "percent", 0),
+    ]
+    note = (
+        f"Shares of {len(items)} texts by a model, tagged by rules; the paper's are of 50 each, tagged by "
+        "its authors. A text may be of several kinds, but for those that are no feedback."
+    )
+    return Table(name, "Kinds of bug in feedback by a model.", columns, kinds.table5(items, tasks), note)
 
 
 def edit_figure(name: str, refinements: Iterable[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:

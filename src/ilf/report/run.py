@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
+from ilf.feedback import kinds
 from ilf.metrics import MEAN_R, Comparison, Evaluation, common, compare, with_holm
-from ilf.records import Program, Refinement, Verdict
+from ilf.records import Program, Refinement, Task, Verdict
 from ilf.report import figures, items, parts
 from ilf.report.content import Cell, Column, Document, Figure, Item, Section, Table
 from ilf.report.load import ARM_NAMES, RoundData, RunData, stages
@@ -35,7 +36,7 @@ def document(run: RunData) -> Document:
     report.sections += _by_round(run)
     for data in run.rounds:
         if data.programs or data.feedback:
-            report.sections.append(_round_section(data, many=len(run.rounds) > 1))
+            report.sections.append(_round_section(data, run.tasks, many=len(run.rounds) > 1))
     report.items = explorer_items(run)
     report.provenance = provenance(run)
     return report
@@ -124,15 +125,16 @@ def _by_round(run: RunData) -> list[Section]:
         return []
     section = Section("by-round", "Round by round")
     held_out = [(data.evaluation.arms["before"], data.evaluation.arms["after"]) for data in done]
+    metric = next(iter(held_out[0][0].rates), "pass@1")
     columns = [
         Column("model"),
         Column("feedback", "number"),
-        Column("pass@1", "percent", bar=True),
+        Column(metric, "percent", bar=True),
         Column("lost"),
     ]
     asked = [0, *(len(data.feedback) for data in done)]
     rows: list[list[Cell]] = [
-        [label, items, e.pass_at.get(1), lost]
+        [label, items, e.rates.get(metric), lost]
         for (label, e, lost), items in zip(curve(held_out), asked, strict=True)
     ]
     note = "Lost: held-out tasks that the model before solved at least once and this one never."
@@ -140,7 +142,7 @@ def _by_round(run: RunData) -> list[Section]:
     validated = [pair for data in done if (pair := data.evaluation.validated) is not None]
     series = {"held-out tasks": held_out} | ({"validation tasks": validated} if validated else {})
     lines = {
-        name: [(float(x), e.pass_at[1]) for x, (_, e, _) in enumerate(curve(pairs)) if 1 in e.pass_at]
+        name: [(float(x), e.rates[metric]) for x, (_, e, _) in enumerate(curve(pairs)) if metric in e.rates]
         for name, pairs in series.items()
     }
     if figures.available() and all(lines.values()):
@@ -148,9 +150,9 @@ def _by_round(run: RunData) -> list[Section]:
             f"{name}: " + ", ".join(f"{100 * e.value:.1f}%" for _, e in points)
             for name, points in lines.items()
         )
-        drawing = figures.curves({"pass@1": lines}, "round (0: the model that it started from)")
+        drawing = figures.curves({metric: lines}, "round (0: the model that it started from)")
         caption = "Bands: 95% intervals over tasks."
-        section.parts.append(Figure("rounds-curve", "pass@1 by round.", caption, drawing, told))
+        section.parts.append(Figure("rounds-curve", f"{metric} by round.", caption, drawing, told))
     if run.manifest is not None and run.manifest.stopped:
         section.text.append(f"It stopped early: {run.manifest.stopped}.")
     best = best_round(RunFolder(run.path))
@@ -163,7 +165,7 @@ def _by_round(run: RunData) -> list[Section]:
     return [section]
 
 
-def _round_section(data: RoundData, *, many: bool) -> Section:
+def _round_section(data: RoundData, known: Mapping[str, Task], *, many: bool) -> Section:
     number = data.number
     suffix = f"-{number}" if many else ""
     section = Section(f"round{suffix}", f"Round {number}, step by step" if many else "The run, step by step")
@@ -181,6 +183,8 @@ def _round_section(data: RoundData, *, many: bool) -> Section:
     if data.feedback:
         section.text.append(f"2. Feedback was given on {len(data.feedback):,} wrong programs.")
         section.parts.append(parts.feedback_table(f"feedback{suffix}", "Feedback.", data.feedback))
+        if written := kinds.by_model(data.feedback):
+            section.parts.append(parts.kinds_table(f"kinds{suffix}", written, known))
     if data.refinements:
         passing = {r.task_id for r in data.refinements if r.verdict is not None and r.verdict.passed}
         refined = {r.task_id for r in data.refinements}
