@@ -23,7 +23,8 @@ from ilf.tasks import load_tasks
 
 def verified(
     exports: Sequence[Path],
-    clone: Repository,
+    repository: Path,
+    head: str,
     place: Place,
     verify: VerifyConfig,
     known: Mapping[str, Task],
@@ -32,13 +33,14 @@ def verified(
 
     Args:
         exports: files of GitHub, GitLab, SARIF, or commented patches.
-        clone: has the commits.
+        repository: a clone that has the commits.
+        head: the version that the review led to.
         place: where programs are verified.
         verify: the sandbox's settings.
         known: tasks by the name of their function, whose tests count in the place of the repository's.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or the repository is none.
     """
     comments: list[Comment] = []
     dropped: list[tuple[str, str]] = []
@@ -46,6 +48,7 @@ def verified(
         reading = read(path)
         comments += reading.comments
         dropped += reading.dropped
+    clone = Repository(repository, head)
     say(f"{len(comments) + len(dropped)} comments read")
     found = join(comments, clone, place, verify, known)
     found.dropped[:0] = dropped
@@ -86,7 +89,7 @@ def import_reviews(
     verify = verify or VerifyConfig()
     known = {task.entry_point: task for task in load_tasks(tasks)} if tasks is not None else {}
     check_sandbox(verify)
-    found = verified(exports, Repository(repository, head), Local(), verify, known)
+    found = verified(exports, repository, head, Local(), verify, known)
     out.mkdir(parents=True, exist_ok=True)
     write_dropped(out / "dropped.jsonl", found)
     if not found.feedback:

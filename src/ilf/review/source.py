@@ -29,9 +29,9 @@ def gather(asked: Asked, place: Place) -> list[Feedback]:
     """
     settings = asked.settings.review
     assert settings.repository is not None
-    clone = Repository(Path(settings.repository), settings.head)
     by_name = _by_function(asked)
-    found = verified([Path(path) for path in settings.exports], clone, place, asked.verify, by_name)
+    exports = [Path(path) for path in settings.exports]
+    found = verified(exports, Path(settings.repository), settings.head, place, asked.verify, by_name)
     kept: dict[str, Feedback] = {}
     wanted = asked.wanted
     for item in found.feedback:
