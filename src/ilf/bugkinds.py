@@ -17,6 +17,7 @@ from ilf.places import Local
 from ilf.policy import Model
 from ilf.progress import progress, say
 from ilf.records import Program, Task, write_jsonl
+from ilf.runfolder import RunFolder
 from ilf.runner import writable
 from ilf.tasks import load_tasks
 from ilf.terminal import print_table
@@ -100,6 +101,33 @@ def tag(source: str, feedback: Path, out: Path, tagger: Model) -> None:
     write_jsonl(out, items)
     known = sum(bool(items[n].tags) for n in bare)
     say(f"{len(items)} items, {len(bare)} of them without tags; the model named kinds for {known}: {out}")
+
+
+def tag_answers(run: Path, source: str, tagger: Model) -> None:
+    """Let a model name kinds of bug in what people wrote on the page of a run, for its dashboard.
+
+    Their own tags stay as they are; nothing of this reaches the feedback.
+
+    Raises:
+        DataError: nobody wrote anything yet.
+    """
+    from ilf.annotate import exchange
+    from ilf.annotate.command import open_store
+    from ilf.annotate.statistics import KINDS
+
+    tasks = {task.task_id: task for task in load_tasks(source)}
+    store = open_store(RunFolder(run), None)
+    try:
+        items = [item for item in exchange.said(store) if not item.tags and item.task_id in tasks]
+        if not items:
+            raise DataError(f"{run}: no feedback without tags on tasks of {source}")
+        found = of_model(tagger, [(tasks[item.task_id], item.code, item.text) for item in items])
+        kinds = {item.feedback_id: list(named) for item, named in zip(items, found, strict=True)}
+        store.set_state(KINDS, {**(store.state(KINDS) or {}), **kinds})
+    finally:
+        store.close()
+    known = sum(map(bool, found))
+    say(f"{len(items)} answers without tags; the model named kinds for {known}: see the dashboard")
 
 
 def of_model(tagger: Model, about: Sequence[tuple[Task, str, str | None]]) -> list[tuple[str, ...]]:

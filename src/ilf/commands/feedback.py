@@ -121,9 +121,14 @@ def feedback_agree(
 @feedback_app.command("tag")
 def feedback_tag(
     tasks: Source,
-    feedback: Annotated[Path, typer.Option(help="Feedback: our JSONL, or any known form.")],
-    out: Annotated[Path, typer.Option(help="The same with tags (JSONL).")],
     model: ModelName,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Feedback: our JSONL, or any known form; with --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The same with tags (JSONL).")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Instead: what people wrote on this run's page, for its dashboard.")
+    ] = None,
     style: Style = "chat",
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
@@ -134,10 +139,16 @@ def feedback_tag(
     --out tagged.jsonl
     """
     from ilf import bugkinds
+    from ilf.errors import UserError
 
     found = _tagger(model, style, engine, options)
     assert found is not None
-    bugkinds.tag(tasks, feedback, out, found)
+    if run is not None and feedback is None and out is None:
+        bugkinds.tag_answers(run, tasks, found)
+    elif feedback is not None and out is not None and run is None:
+        bugkinds.tag(tasks, feedback, out, found)
+    else:
+        raise UserError("give --feedback and --out, or --run alone")
 
 
 @feedback_app.command("import")
