@@ -318,6 +318,7 @@ def test_from_the_command_line(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    assert "9 of 9 reference programs pass" in ilf("tasks", "check", "tasks.jsonl", "--reward", "run.toml")
     on = ("--tasks", "tasks.jsonl", "--ids", "red")
     ilf("verify", *on[:2], "--programs", "programs.jsonl", "--out", "verdicts.jsonl", "--reward", "run.toml")
     rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
