@@ -325,3 +325,14 @@ def test_from_the_command_line(tmp_path):
     assert [row["reward"] for row in rows] == [1.0, 0.5]
     found = json.loads(ilf("evaluate", *on, "--verdicts", "verdicts.jsonl", "-k", "1", "--json"))
     assert found["arms"]["programs"]["reward"]["value"] == 0.75
+
+
+def test_people_who_annotate_see_what_their_text_is_worth(rules):
+    pytest.importorskip("sqlalchemy", reason="the extra 'annotate' is not installed")
+    from ilf.annotate.command import make_checker
+
+    checker = make_checker(VerifyConfig(reward=RewardConfig(terms=[by_function()])))
+    try:
+        assert checker.tests(TASK, "so red").reward == 0.5
+    finally:
+        checker.close()

@@ -273,7 +273,7 @@ def make_checker(settings: VerifyConfig) -> Checker:
     except SandboxUnavailable as error:
         say(f"tests cannot run on the pages: {error}")
         return Checker(None, str(error))
-    return Checker(verifier, at_once=max(2, verifier.workers))
+    return Checker(verifier, at_once=max(2, verifier.workers), settings=settings)
 
 
 def _serve(
