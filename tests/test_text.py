@@ -150,13 +150,17 @@ def tiny(tmp_path_factory):
     return str(write_model(tmp_path_factory.mktemp("tiny"), context=512))
 
 
-def test_a_judge_with_weights_gives_its_probability(tiny, without_gpu):
+def test_a_judge_with_weights_gives_its_probability(tiny, without_gpu, monkeypatch):
     from ilf import scoring
 
     term = {"by": "judge", "model": tiny, "style": "completion", "questions": ["Is it short?"]}
-    [one] = verdicts([term], "red")
+    # Bytes are its tokens: the first one of both answers is the space.
+    with pytest.raises(UserError, match="its first token does not tell Yes, No apart"):
+        verdicts([term], "red")
     prompt = "Task: Name a colour.\n\nText: red\n\nIs it short? Answer Yes or No.\n\nAnswer:"
-    (yes, _), (no, _) = scoring.score(tiny, [(prompt, " Yes"), (prompt, " No")])
+    monkeypatch.setattr(judge, "ANSWERS", ("Yes", "No"))
+    (yes, _), (no, _) = scoring.score(tiny, [(prompt, "Y"), (prompt, "N")])
+    [one] = verdicts([term], "red")
     assert one.reward == pytest.approx(math.exp(yes) / (math.exp(yes) + math.exp(no)), abs=1e-4)
 
 

@@ -132,9 +132,12 @@ def tag_answers(run: Path, source: str, tagger: Model) -> None:
 
 def of_model(tagger: Model, about: Sequence[tuple[Task, str, str | None]]) -> list[tuple[str, ...]]:
     """The kinds that a model names for each (task, wrong program, what was said about it or None)."""
+    subjects = [model_tagger.Subject(*one) for one in about]
+    if tagger.has_weights:
+        return model_tagger.tag_by_likelihood(tagger, subjects)
     place = Local()
     try:
-        return model_tagger.tag(lambda: place.open(tagger), [model_tagger.Subject(*one) for one in about])
+        return model_tagger.tag(lambda: place.open(tagger), subjects)
     finally:
         place.close()
 

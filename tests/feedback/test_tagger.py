@@ -1,5 +1,6 @@
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,10 +9,11 @@ from ilf.config import VerifyConfig
 from ilf.errors import UserError
 from ilf.feedback.case import Case
 from ilf.feedback.mistakes import RULES
-from ilf.feedback.model_tagger import named
-from ilf.feedback.tagger import _CATEGORY, PAPER_CATEGORIES, categories, of_failure
+from ilf.feedback.model_tagger import Subject, named, tag_by_likelihood
+from ilf.feedback.tagger import _CATEGORY, MEANINGS, PAPER_CATEGORIES, categories, of_failure
 from ilf.metrics import kappa
 from ilf.places import Local
+from ilf.prompts import Prompter
 from ilf.records import Feedback, Program, Task, read_jsonl, write_jsonl
 
 
@@ -175,3 +177,24 @@ def test_what_to_ask_about_by_a_models_kinds(by_model, run_cli, capsys):
     rows = {words[0]: words[1] for words in lines if len(words) > 1}
     # Before anybody wrote the model reads the program alone; where it names nothing, the rules' kind stands.
     assert rows["two"] == "recursion" and rows["one"] != "recursion"
+
+
+def test_a_model_with_weights_is_compared_with_itself(monkeypatch):
+    """It likes `logic` best for all; what is likelier than for the others counts."""
+    from ilf import scoring
+
+    names = list(MEANINGS)
+    rows = [[-1.0, -5.0, *[-9.0] * 7], [-1.2, -3.0, *[-9.0] * 7], [-1.1, -5.0, *[-9.0] * 6, -6.0]]
+    asked = []
+
+    def first_tokens(model, prompts, words, what):
+        asked.extend(prompts)
+        assert [word.strip() for word in words] == names
+        return rows
+
+    monkeypatch.setattr(scoring, "first_tokens", first_tokens)
+    task = Task(task_id="t", description="Say one.", entry_point="f", tests=("assert f() == 1",))
+    subjects = [Subject(task, f"def f(): return {n}", text) for n, text in enumerate(("A.", None, "C."))]
+    model = SimpleNamespace(ref="m", prompter=Prompter("chat"))
+    assert tag_by_likelihood(model, subjects) == [("logic",), ("formatting",), ("extra step",)]
+    assert "What somebody said about it:\n\nA." in asked[0] and "somebody said" not in asked[1]

@@ -1,4 +1,7 @@
-"""Kinds of bug (the paper's Table 5) by a language model, from what was said or from the program alone."""
+"""Kinds of bug (the paper's Table 5) by a language model, from what was said or from the program alone.
+
+A model whose weights are at hand is read (`tag_by_likelihood`), any other is asked (`tag`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 
 from ilf.feedback.model import Writer
 from ilf.feedback.tagger import MEANINGS
+from ilf.policy import Model
 from ilf.progress import progress
 from ilf.prompts import Prompt, Prompter
 from ilf.records import Task
@@ -48,6 +52,31 @@ def tag(writer: Callable[[], Writer], subjects: Sequence[Subject], *, seed: int 
             found[completion.prompt] = named(completion.text)
             bar.advance(1)
     return found
+
+
+def tag_by_likelihood(model: Model, subjects: Sequence[Subject]) -> list[tuple[str, ...]]:
+    """The one kind for each that a model with weights finds likeliest, compared with what it finds for others.
+
+    The log-probability of a kind's first token as the answer, less its mean over all subjects (batch
+    calibration, Zhou et al. 2023, arXiv 2309.17249): a small model likes the first kind of the list whatever
+    it is asked. Needs several subjects to mean anything.
+
+    Args:
+        model: with weights at hand.
+        subjects: what to tag.
+
+    Raises:
+        ModelError: a prompt does not fit, or the model's first tokens do not tell the kinds apart.
+    """
+    from ilf.scoring import first_tokens
+
+    prompter = model.prompter
+    prompts = [question(prompter, subject).text for subject in subjects]
+    found = first_tokens(model.ref, prompts, [f" {name}" for name in MEANINGS], what="tagging")
+    means = [sum(of_kind) / len(found) for of_kind in zip(*found, strict=True)]
+    names = list(MEANINGS)
+    apart = [[value - mean for value, mean in zip(row, means, strict=True)] for row in found]
+    return [(names[row.index(max(row))],) for row in apart]
 
 
 def question(prompter: Prompter, subject: Subject) -> Prompt:

@@ -83,11 +83,9 @@ def _yes(judge: Model, prompter: Prompter, asked: Sequence[Prompt], term: Reward
     if not asked:
         return []
     if judge.has_weights:
-        from ilf.scoring import score as logprobs
+        from ilf.scoring import first_tokens
 
-        pairs = [(prompt.text, answer) for prompt in asked for answer in ANSWERS]
-        values = [value for value, _ in logprobs(judge.ref, pairs, what="judging")]
-        return [_share(*values[at : at + 2]) for at in range(0, len(values), 2)]
+        return [_share(*both) for both in first_tokens(judge.ref, [p.text for p in asked], ANSWERS)]
     opened = policy.Models()
     try:
         params = SamplingParams(n=term.samples, temperature=1.0, max_tokens=4)
