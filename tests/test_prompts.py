@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilf.errors import Inexpressible, ModelError
-from ilf.prompts import Prompter, opening, shown_example
+from ilf.prompts import Prompter, opening
 from ilf.records import Example, Task
 from ilf.sampling import SamplingParams
 from ilf.tasks import load_tasks
+from ilf.wording import shown_example
 
 TASK = Task(
     task_id="1",

@@ -103,3 +103,14 @@ def test_a_text_beyond_the_context_is_named(tiny):
         pytest.skip("no limit")
     with pytest.raises(ModelError, match="text 2 of 2 has 201 tokens"):
         scoring.score(tiny, [("a", "b"), ("a", "b" * 200)])
+
+
+def test_first_tokens_are_what_scores_say(tiny):
+    prompts = ["a", "def f(x):", "b" * 40]
+    found = scoring.first_tokens(tiny, prompts, ["Yes", "No"])
+    one = scoring.score(tiny, [(prompt, token) for prompt in prompts for token in "YN"])
+    assert [value for pair in found for value in pair] == pytest.approx(
+        [logprob for logprob, _ in one], abs=1e-4
+    )
+    with pytest.raises(ModelError, match="text 1 has 129 tokens, the model's context 128"):
+        scoring.first_tokens(tiny, ["a" * 129], ["Yes"])

@@ -85,7 +85,7 @@ def test_a_task_whose_refinements_stand_apart_is_refused():
 
 def test_an_unknown_strategy_lists_the_known():
     with pytest.raises(ConfigError, match=", ".join(STRATEGIES)):
-        select(POOL, TASKS, "best")
+        select(POOL, TASKS, "luckiest")
 
 
 def test_normal_form_ignores_comments_docstrings_and_layout_only():

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ilf import policy, rounds
@@ -13,6 +14,7 @@ from ilf.config import RunConfig, dump_config
 from ilf.control import control
 from ilf.errors import NothingLeft
 from ilf.feedback.sources import Asked
+from ilf.kinds import is_code
 from ilf.kinds.function import check_sandbox
 from ilf.learners import Teacher
 from ilf.places import place_of
@@ -45,7 +47,9 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         manifest = open_manifest(run_folder, config.identity(), "run", own=("script.jsonl",))
         manifest.tasks_hash = source_hash([*tasks.refine, *tasks.train, *tasks.test])
         manifest.seed, manifest.stopped = config.seed, None
-        do = Runner(run_folder, manifest, place_of(config.place), lambda: check_sandbox(config.verify))
+        runs_code = any(map(is_code, tasks.everything.values()))
+        before = partial(check_sandbox, config.verify) if runs_code else lambda: None
+        do = Runner(run_folder, manifest, place_of(config.place), before)
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
         first = theta = _model(config, config.model)
@@ -69,7 +73,7 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
             from ilf.terminal import print_profile, print_results
 
             print_profile(do.manifest)
-            print_results(run_folder)
+            print_results(run_folder, tasks.everything)
         if config.rounds > 1:
             rounds.say_best(run_folder)
     return run_folder

@@ -8,44 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ilf import seams
+from ilf.configbase import EngineConfig as EngineConfig
+from ilf.configbase import Section, named_in
 from ilf.configfile import checked, read_toml, starter_path, with_overrides
-from ilf.errors import ConfigError
+from ilf.feedbackconfig import FeedbackConfig as FeedbackConfig
+from ilf.feedbackconfig import MixedConfig as MixedConfig
+from ilf.feedbackconfig import ReviewConfig as ReviewConfig
+from ilf.rewardconfig import RewardConfig as RewardConfig
+from ilf.rewardconfig import RewardTerm as RewardTerm
 from ilf.sandbox import Limits
 from ilf.training import FinetuneConfig
 from ilf.training.config import DistilConfig, GrpoConfig, SdpoConfig, SftConfig
 
-S = TypeVar("S", bound=BaseModel)
 
-
-def _named_in(table: Mapping[str, str]) -> AfterValidator:
-    """A name of a seam, or an import path."""
-
-    def known(name: str) -> str:
-        try:
-            return seams.check(table, name)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-
-    return AfterValidator(known)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class TasksConfig(_Section):
+class TasksConfig(Section):
     """Where tasks come from, and which of them do what."""
 
     source: str
@@ -66,13 +47,13 @@ class TasksConfig(_Section):
     at most half of those without recorded feedback, or a quarter of all. 0: every round is done."""
 
 
-class PromptsConfig(_Section):
+class PromptsConfig(Section):
     """The text models see."""
 
     style: Literal["completion", "chat"] = "completion"
 
 
-class SamplingConfig(_Section):
+class SamplingConfig(Section):
     """How a model is sampled."""
 
     n: int = Field(default=30, ge=1)
@@ -82,23 +63,8 @@ class SamplingConfig(_Section):
     max_tokens: int = Field(default=512, ge=1)
 
 
-class EngineConfig(_Section):
-    """What computes the samples."""
-
-    name: Annotated[str, _named_in({"auto": "", **seams.ENGINES})] = "auto"
-    """`auto` (`vllm` on a GPU where vLLM is installed, else `torch`; with `options` always `torch`), `torch`,
-    `transformers`, `openai`, `vllm`, `scripted`, or an import path, `package.module:open`."""
-    options: dict[str, Any] = {}
-    """Passed to the engine as they are."""
-
-    def model_post_init(self, context: Any, /) -> None:
-        """A run's steps and records name what computes, not `auto`. Options without a name are `torch`'s."""
-        if self.name == "auto":
-            object.__setattr__(self, "name", "torch" if self.options else seams.default_engine())
-
-
-class VerifyConfig(_Section):
-    """The sandbox."""
+class VerifyConfig(Section):
+    """The sandbox; and for tasks without tests, what an answer is worth."""
 
     limits: Limits = Limits()
     workers: int | None = Field(default=None, ge=1)
@@ -108,73 +74,15 @@ class VerifyConfig(_Section):
     isolation: Literal["auto", "separate", "shared"] = "auto"
     """Where tests run, for tasks that do not say it. `separate`: outside the program's process; `shared`:
     inside it, where a hostile program can cheat; `auto`: `shared` where the reference passes only so."""
+    reward: RewardConfig = RewardConfig()
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides a verdict, for the keys of steps."""
+        left_out = {"workers"} if self.reward != RewardConfig() else {"workers", "reward"}
+        return self.model_dump(exclude=left_out)
 
 
-class MixedConfig(_Section):
-    """Feedback source `mixed`: people for a part of the tasks, another source for the rest."""
-
-    people: Annotated[str, _named_in(seams.SOURCES)] = "human"
-    """Who is asked first: `human`, or `recorded` to replay what people wrote before."""
-    items: int | None = Field(default=None, ge=0)
-    """Budget: how many tasks people are asked about."""
-    hours: float | None = Field(default=None, ge=0)
-    """Budget in hours of people's time; with `items`, whichever is less."""
-    minutes_each: float = Field(default=6.0, gt=0)
-    """What one item takes, to make items of hours."""
-    rest: Annotated[str, _named_in(seams.SOURCES)] = "execution"
-    """Who speaks on all other tasks: `execution`, `model`, or an import path."""
-    ask: Literal["gain", "random"] = "gain"
-    """Which tasks people are asked about: by expected gain, or at random."""
-
-    @property
-    def budget(self) -> int | None:
-        """Items that people may be asked for; None where no budget is given."""
-        limits = [self.items, None if self.hours is None else int(self.hours * 60 / self.minutes_each)]
-        return min((limit for limit in limits if limit is not None), default=None)
-
-
-class FeedbackConfig(_Section):
-    """Where feedback comes from."""
-
-    source: Annotated[str, _named_in(seams.SOURCES)] = "recorded"
-    """`recorded`, `human`, `execution`, `model`, `mixed`, or an import path, `package.module:gather`."""
-    path: str | list[str] | None = None
-    """`recorded`: a file in the paper's form or ours, one a round (the last one
-    serves the later rounds too); the shipped suites have their own."""
-    only_unsolved: bool = True
-    """Only tasks that the model never solved in its n samples (paper, section 3)."""
-    filter: bool = True
-    """Apply the paper's filters: a written refinement must pass, and stay within half of an edit."""
-    wanted: int | None = Field(default=None, ge=1)
-    """`human`: go on when this many items are accepted; all that were asked for by default."""
-    wait: bool = False
-    """`human`: keep running until people are done, instead of stopping and saying how to go on."""
-    model: str | None = None
-    """`model`: who writes the feedback; the run's own model by default."""
-    shots: int = Field(default=2, ge=0)
-    """`model`: recorded items shown in the prompt as examples, from `path`."""
-    hide_tests: bool = True
-    """`execution`: speak of the shown test only: no value of a hidden one reaches a model that is trained."""
-    mixed: MixedConfig = MixedConfig()
-    options: dict[str, Any] = {}
-    """Settings of a source of somebody else's."""
-
-    @property
-    def sources(self) -> set[str]:
-        """Every source that is asked: `mixed` asks two."""
-        return {self.mixed.people, self.mixed.rest} if self.source == "mixed" else {self.source}
-
-    @model_validator(mode="after")
-    def _mixed_has_a_budget(self) -> FeedbackConfig:
-        if self.source == "mixed":
-            if self.mixed.budget is None:
-                raise ValueError('mixed.items or mixed.hours: needed where feedback.source is "mixed"')
-            if "mixed" in self.sources:
-                raise ValueError('mixed.people and mixed.rest: "mixed" is made of other sources')
-        return self
-
-
-class RefinerConfig(_Section):
+class RefinerConfig(Section):
     """πRefine."""
 
     method: Literal["finetune", "few-shot"] = "finetune"
@@ -197,11 +105,11 @@ class RefinerConfig(_Section):
         return self
 
 
-class SelectionConfig(_Section):
+class SelectionConfig(Section):
     """Which refinements become examples."""
 
-    strategy: Literal["random", "all", "nearest", "likeliest", "diverse"] = "random"
-    """One at random a task is the paper's."""
+    strategy: Literal["random", "all", "nearest", "likeliest", "diverse", "best"] = "random"
+    """One at random a task is the paper's; `best`, the highest R, its predecessor's for texts."""
     gate: Literal["all", "shown"] = "all"
     """Which tests a refinement must pass to be kept."""
     weights: bool = False
@@ -212,7 +120,7 @@ class SelectionConfig(_Section):
     """Weights stay within [median / clip, median · clip] of their task's."""
 
 
-class ExamplesConfig(_Section):
+class ExamplesConfig(Section):
     """What πθ* learns beside this round's refinements. The paper: nothing."""
 
     own: float = Field(default=0.0, ge=0, le=1)
@@ -223,10 +131,10 @@ class ExamplesConfig(_Section):
     """With several rounds: those of earlier rounds too."""
 
 
-class LearnerConfig(_Section):
+class LearnerConfig(Section):
     """How a model learns from examples; its optimiser's settings are those of `finetune`."""
 
-    name: Annotated[str, _named_in(seams.LEARNERS)] = "sft"
+    name: Annotated[str, named_in(seams.LEARNERS)] = "sft"
     """`sft` (the paper's), `distil`, `sdpo`, `grpo`, or an import path, `package.module:learn`."""
     options: dict[str, Any] = {}
     """Settings of a learner of somebody else's."""
@@ -242,10 +150,10 @@ class LearnerConfig(_Section):
         return found if isinstance(found, BaseModel) else None
 
 
-class PlaceConfig(_Section):
+class PlaceConfig(Section):
     """Where the steps' work is done."""
 
-    name: Annotated[str, _named_in(seams.PLACES)] = "local"
+    name: Annotated[str, named_in(seams.PLACES)] = "local"
     """`local`, `ray` (docs/scale.md), or an import path, `package.module:Name`."""
     address: str | None = None
     """`ray`: `auto` (the default) is the cluster that this machine is part of, `local` a cluster of this
@@ -255,7 +163,7 @@ class PlaceConfig(_Section):
     default. On nodes with GPUs there is one process a GPU."""
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """The held-out measurement."""
 
     split: str = "test"
@@ -287,7 +195,7 @@ class EvaluationConfig(_Section):
         return self
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything `ilf run` is asked for."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -21,6 +21,7 @@ from ilf.preparation import Tasks, load_source, load_splits, prepare_tasks, reco
 from ilf.progress import duration, say
 from ilf.prompts import Prompter
 from ilf.records import Task
+from ilf.rewards.function import REFERENCE
 from ilf.runfolder import RunFolder
 from ilf.steps.verdicts import SHARED
 from ilf.terminal import print_table
@@ -51,6 +52,9 @@ def dry(config: RunConfig, out: Path | None) -> tuple[RunConfig, Path]:
     raw["evaluation"]["sampling"]["n"] = 2
     raw["evaluation"]["k"] = [1, 2]
     raw["selection"]["weights"] = False
+    if raw["verify"]["reward"]["terms"]:
+        # Judges are models, and the script's texts are no texts: its references are right, all else is wrong.
+        raw["verify"]["reward"] = {"terms": [{"by": "function", "function": REFERENCE}]}
     if raw["selection"]["strategy"] == "likeliest":
         raw["selection"]["strategy"] = "random"
     if raw["feedback"]["source"] != "recorded":

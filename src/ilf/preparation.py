@@ -150,14 +150,20 @@ def check_needs(config: RunConfig, tasks: Tasks) -> None:
     """
     from ilf.feedback import recorded
     from ilf.feedback.sources import source_of
-    from ilf.kinds import kind_of
+    from ilf.kinds import Settled, kind_of
 
     asked = config.feedback
     for source in {asked.source, *asked.sources}:
         source_of(source)
+    if "review" in asked.sources:
+        from ilf.review.source import check
+
+        check(asked.review.exports, asked.review.repository, asked.review.head)
     learner_of(config.learner.name)
-    for kind in {task.kind for task in tasks.everything.values()}:
-        kind_of(kind)
+    for name in {task.kind for task in tasks.everything.values()}:
+        kind = kind_of(name)
+        if isinstance(kind, Settled):
+            kind.require(config.verify)
     known = tasks.everything if "recorded" in asked.sources else None
     items = [recorded.read(path, known) for path in _recorded_paths(config)]
     others = [config.refiner_model, asked.model if "model" in asked.sources else None]

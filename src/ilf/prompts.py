@@ -11,9 +11,7 @@ completion is what follows it: sampling and training see the same tokens.
 from __future__ import annotations
 
 import ast
-import io
 import textwrap
-import tokenize
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +19,7 @@ from typing import Literal
 from ilf.errors import Inexpressible
 from ilf.extraction import extract
 from ilf.extraction.opening import opening
-from ilf.kinds import Opened, WordedKind, words_of
+from ilf.kinds import Opened, WordedKind, is_code, words_of
 from ilf.records import Task
 from ilf.syntax import (
     Definition,
@@ -31,6 +29,17 @@ from ilf.syntax import (
     normalise,
     signature_end,
     try_parse,
+)
+from ilf.wording import (
+    attempt,
+    fenced,
+    header,
+    mistake,
+    refinement_request,
+    request,
+    sections,
+    whole,
+    worded_request,
 )
 
 Style = Literal["completion", "chat"]
@@ -90,8 +99,8 @@ class Prompter:
         if words is not None:
             return self._say(words, task, words.request(task))
         if self.style == "completion":
-            return self._continue(_header(task) + opening(task))
-        return self._ask(_request(task), task)
+            return self._continue(header(task) + opening(task))
+        return self._ask(request(task), task)
 
     def refinement(
         self,
@@ -110,20 +119,18 @@ class Prompter:
         """
         words = words_of(task)
         if words is not None:
-            said = "" if feedback is None else f"\n\nWhat is wrong with it:\n\n{feedback.strip()}"
-            request = f"{words.request(task)}\n\nThis answer is wrong:\n\n{code.strip()}{said}"
-            return self._say(words, task, f"{request}\n\nWrite the corrected answer.")
+            return self._say(words, task, worded_request(words, task, code, feedback, shots))
         if self.style == "completion":
-            parts = [_sections(*shot[:3]) + _whole(shot[0], shot[3]) for shot in shots]
+            parts = [sections(*shot[:3]) + whole(shot[0], shot[3]) for shot in shots]
             return self._continue(
-                "\n".join([*parts, _sections(task, code, feedback)]) + _header(task) + opening(task)
+                "\n".join([*parts, sections(task, code, feedback)]) + header(task) + opening(task)
             )
         parts = [
-            f"Example {i}\n\n{_refinement_request(*shot[:3])}\n\nCorrected program:\n\n{_fenced(shot[3])}"
+            f"Example {i}\n\n{refinement_request(*shot[:3])}\n\nCorrected program:\n\n{fenced(shot[3])}"
             for i, shot in enumerate(shots, start=1)
         ]
         parts += ["Now yours."] if shots else []
-        return self._ask("\n\n".join([*parts, _refinement_request(task, code, feedback)]), task)
+        return self._ask("\n\n".join([*parts, refinement_request(task, code, feedback)]), task)
 
     def feedback(self, task: Task, code: str, shots: Sequence[tuple[Task, str, str]] = ()) -> Prompt:
         """The prompt for a model that writes feedback on the wrong program `code`; its answer is the text.
@@ -134,18 +141,24 @@ class Prompter:
             shots: worked examples to stand before it: (task, wrong program, feedback).
         """
         if self.style == "completion":
-            worked = [f"{_attempt(*shot[:2])}{shot[2].strip()}\n\n" for shot in shots]
-            return self._continue("".join(worked) + _attempt(task, code))
+            worked = [f"{attempt(*shot[:2])}{shot[2].strip()}\n\n" for shot in shots]
+            return self._continue("".join(worked) + attempt(task, code))
         parts = [
-            f"Example {number}\n\n{_mistake(*shot[:2])}\n\nFeedback: {shot[2].strip()}"
+            f"Example {number}\n\n{mistake(*shot[:2])}\n\nFeedback: {shot[2].strip()}"
             for number, shot in enumerate(shots, start=1)
         ]
+        it = "program" if is_code(task) else "answer"
         asked = (
-            "Say in two or three sentences what is wrong with the program and how to fix it. "
-            "Do not write the corrected program."
+            f"Say in two or three sentences what is wrong with the {it} and how to fix it. "
+            f"Do not write the corrected {it}."
         )
-        message = "\n\n".join([*parts, _mistake(task, code), asked])
-        return Prompt(self._template(message) + "Feedback:", message, "Feedback:")
+        return self.ask("\n\n".join([*parts, mistake(task, code), asked]), "Feedback:")
+
+    def ask(self, message: str, begun: str = "") -> Prompt:
+        """Any other question, as for a judge; the answer goes on from `begun`."""
+        if self.style == "completion":
+            return self._continue(f"{message}\n\n{begun}")
+        return Prompt(self._template(message) + begun, message, begun)
 
     @property
     def feedback_stop(self) -> tuple[str, ...]:
@@ -159,9 +172,7 @@ class Prompter:
     def _say(self, words: WordedKind, task: Task, message: str) -> Prompt:
         """A question in the words of a kind; of its answer, only what the kind opens it with is written."""
         begun = words.opening(task) if isinstance(words, Opened) else ""
-        if self.style == "completion":
-            return self._continue(f"{message}\n\nANSWER:\n{begun}")
-        return Prompt(self._template(message) + begun, message, begun)
+        return self.ask(message, f"ANSWER:\n{begun}" if self.style == "completion" else begun)
 
     def _ask(self, message: str, task: Task) -> Prompt:
         # Without the signature's line break: it belongs to the first token of the body ("\n    "), and a
@@ -222,77 +233,6 @@ class Prompter:
     def extract_refinement(self, task: Task, completion: str) -> str:
         """As `extract_program`, for a completion of `refinement(task, …)`."""
         return self.extract_program(task, completion)
-
-
-# ---------------------------------------------------------------- the parts of a prompt
-
-
-def shown_example(test: str) -> str:
-    """A test as the paper's prompt shows it: without `assert `, its `==` written `=`."""
-    test = test.removeprefix("assert ")
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(test).readline):
-            if token.type == tokenize.OP and token.string == "==":
-                lines = test.split("\n")
-                line, column = token.start
-                lines[line - 1] = lines[line - 1][:column] + "=" + lines[line - 1][column + 2 :]
-                return "\n".join(lines)
-    except (tokenize.TokenError, SyntaxError):
-        pass
-    return test
-
-
-def _documented(task: Task) -> bool:
-    """Whether the prefix carries the description already, as HumanEval's prompts do."""
-    tree = try_parse(task.prefix)
-    node = definition(tree, task.entry_point) if tree else None
-    return node is not None and task.description[:40] in (ast.get_docstring(node) or ast.unparse(node))
-
-
-def _header(task: Task) -> str:
-    """The module docstring of the paper's program prompt."""
-    if _documented(task):
-        return ""
-    shown = f"\n\n>>> Example: {shown_example(task.shown)}" if task.shown else ""
-    quotes = "'''" if '"""' in task.description + shown else '"""'
-    return f"{quotes}\n{task.description}{shown}\n{quotes}\n\n"
-
-
-def _whole(task: Task, code: str) -> str:
-    """A program under its prompt's docstring, ending in one line break."""
-    return _header(task) + normalise(code).rstrip() + "\n"
-
-
-def _sections(task: Task, code: str, feedback: str | None) -> str:
-    if feedback is None:
-        return f"OLD CODE:\n{_whole(task, code)}\nREFINEMENT:\n"
-    return f"{_attempt(task, code)}{normalise(feedback).strip()}\n\nREFINEMENT:\n"
-
-
-def _attempt(task: Task, code: str) -> str:
-    """The paper's refinement prompt up to where the feedback goes."""
-    return f"OLD CODE:\n{_whole(task, code)}\nFEEDBACK:\n"
-
-
-def _mistake(task: Task, code: str) -> str:
-    return f"{_request(task)}\n\nThis program is wrong:\n\n{_fenced(normalise(code))}"
-
-
-def _fenced(code: str) -> str:
-    return f"```python\n{code.rstrip()}\n```"
-
-
-def _request(task: Task) -> str:
-    words = words_of(task)
-    if words is not None:
-        return words.request(task)
-    shown = f"\n\nIt must pass this test:\n\n{_fenced(task.shown)}" if task.shown else ""
-    return task.description.strip() + shown
-
-
-def _refinement_request(task: Task, code: str, feedback: str | None) -> str:
-    said = "" if feedback is None else f"\n\nWhat is wrong with it:\n\n{normalise(feedback).strip()}"
-    return f"{_mistake(task, code)}{said}\n\nWrite the corrected program."
 
 
 # ---------------------------------------------------------------- a program as a continuation

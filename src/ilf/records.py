@@ -24,8 +24,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
-from pydantic_core import PydanticSerializationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticSerializationError
 
 from ilf.errors import DataError
 
@@ -84,6 +92,10 @@ class Record(BaseModel):
             return json.dumps(self.model_dump(exclude_defaults=True), separators=(",", ":"))
 
 
+UNTESTED = "text"
+"""The kind of task that may have no tests: a reward tells good answers from bad ones."""
+
+
 class Task(Record):
     """A description and the tests that decide whether a program solves it."""
 
@@ -91,8 +103,8 @@ class Task(Record):
     description: str
     entry_point: str = ""
     """Name of the function (or class) under test; needed where the kind is `function`."""
-    tests: Tests = Field(min_length=1)
-    """Python test statements, or what the kind says; all of them decide the verdict."""
+    tests: Tests = ()
+    """Python test statements, or what the kind says; all of them decide the verdict. Only `text` has none."""
     prefix: str = ""
     """Trusted code before the body: imports, helpers, and last the signature line of the entry point."""
     setup: str = ""
@@ -109,10 +121,16 @@ class Task(Record):
     kind: str = "function"
     """What sort of answer is asked for: a name or import path of `ilf.kinds`."""
 
+    @model_validator(mode="after")
+    def _tested(self) -> Task:
+        if not self.tests and self.kind != UNTESTED:
+            raise PydanticCustomError("no_tests", "tests: no tests; a task needs at least one")
+        return self
+
     @property
     def shown(self) -> str:
-        """The test shown in the prompt."""
-        return self.tests[0] if self.example is None else self.example
+        """The test shown in the prompt; empty where there is none."""
+        return self.example if self.example is not None else self.tests[0] if self.tests else ""
 
 
 class Program(Record):
@@ -136,6 +154,8 @@ class Program(Record):
     tokens: int | None = None
     """Number of sampled tokens, the end token included where the model wrote one."""
     finish: Literal["stop", "length"] | None = None
+    follows: Feedback | None = Field(default=None, exclude=True)
+    """What a refinement follows, for rewards that read it; not part of the row."""
 
     @property
     def program_id(self) -> str:
@@ -173,6 +193,8 @@ class Verdict(Record):
     isolation: Literal["bubblewrap", "unsafe"] = "bubblewrap"
     shared: bool = False
     """The tests ran inside the program's process (`Task.isolation`), where a hostile one is able to cheat."""
+    reward: float | None = None
+    """R(x, t) in [0, 1], where the kind of task has more than right and wrong."""
     detail: str = ""
     """All of the above as a text for a person or a refinement model."""
 
@@ -213,6 +235,9 @@ class Feedback(Record):
     def feedback_id(self) -> str:
         """Hash of (task, program, text)."""
         return content_id(self.task_id, self.code, self.text)
+
+
+Program.model_rebuild()
 
 
 class Refinement(Record):
@@ -257,6 +282,8 @@ R = TypeVar("R", bound=Record)
 def describe(error: ValidationError) -> str:
     """The first complaint of a pydantic error in one line: `field: what is wrong`."""
     first = error.errors()[0]
+    if first["type"] == "no_tests":  # its message names the field
+        return str(first["msg"])
     where = ".".join(str(part) for part in first["loc"]) or "row"
     return f"{where}: {first['msg']}"
 

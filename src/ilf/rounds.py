@@ -60,7 +60,8 @@ def best_round(folder: RunFolder) -> int | None:
         if raw is None:
             return None
         for arm, of_round in (("before", number - 1), ("after", number)):
-            rates[of_round] = Evaluation.model_validate(raw["arms"][arm]).pass_at[1].value
+            found = Evaluation.model_validate(raw["arms"][arm]).rates
+            rates[of_round] = next(iter(found.values())).value
     # Equal rates: the earlier one.
     return max(rates, key=lambda number: (rates[number], -number)) if rates else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilf.errors import DataError, UserError
-from ilf.metrics import Comparison, Estimate, Evaluation
+from ilf.metrics import MEAN_R, Comparison, Estimate, Evaluation
 from ilf.report.load import differing, read_config, read_evaluation, stages
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
 from ilf.study.report import CONFIG, RESULTS, is_study
@@ -247,6 +247,9 @@ def _lines(path: Path) -> int | None:
 
 def _rate(found: Sequence[Evaluation]) -> Rate | None:
     """The smallest k's rate, over seeds where there are several."""
+    tasks = len({task.task_id for evaluation in found for task in evaluation.tasks})
+    if len(found) == 1 and (scored := found[0].reward) is not None:
+        return Rate(MEAN_R, scored.value, scored.low, scored.high, tasks, found[0].n)
     ks = sorted(set[int]().union(*(e.pass_at for e in found)))
     if not ks:
         return None
@@ -257,7 +260,6 @@ def _rate(found: Sequence[Evaluation]) -> Rate | None:
         estimate = pooled(found, ks[0])
     if estimate is None:
         return None
-    tasks = len({task.task_id for evaluation in found for task in evaluation.tasks})
     return Rate(f"pass@{ks[0]}", estimate.value, estimate.low, estimate.high, tasks, found[0].n)
 
 
@@ -301,7 +303,7 @@ def _difference(a: Path, b: Path) -> Comparison | None:
             return None
         ends.append([*found.values()][-1])
     left, right = ends
-    shared = sorted(left.pass_at.keys() & right.pass_at.keys())
+    shared = metrics.common([left, right])
     if not shared or {t.task_id for t in left.tasks} != {t.task_id for t in right.tasks}:
         return None
     return metrics.compare([left], [right], names=(str(a), str(b)), k=shared[0])

@@ -5,7 +5,8 @@ torch is imported when something is scored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,126 @@ def score(
                 start += size
             bar.advance(len(of_pack), tokens=pack.tokens)
     return results
+
+
+def embeddings(model: str | Path, texts: Sequence[str]) -> list[list[float]]:
+    """Each text as a vector of length 1: the mean of the model's last hidden states over its tokens.
+
+    Args:
+        model: a MODEL string or folder.
+        texts: none of them empty.
+
+    Raises:
+        ModelError: there is no such model, or a text is longer than its context.
+    """
+    import torch
+
+    found: list[list[float]] = [[] for _ in texts]
+    for batch in _read(model, texts, "embedding"):
+        inside = torch.arange(batch.ids.shape[1], device=batch.ids.device) < batch.real[:, None]
+        means = (batch.hidden().float() * inside[..., None]).sum(1) / batch.real[:, None]
+        unit = torch.nn.functional.normalize(means, dim=1).tolist()
+        for number, vector in zip(batch.numbers, unit, strict=True):
+            found[number] = vector
+    return found
+
+
+def first_tokens(
+    model: str | Path, prompts: Sequence[str], words: Sequence[str], *, what: str = "judging"
+) -> list[list[float]]:
+    """log p of the first token of each word right after each prompt (nats), one list of words a prompt.
+
+    Args:
+        model: a MODEL string or folder.
+        prompts: none of them empty.
+        words: that may follow, with the space before them; each begins with a token of its own.
+        what: what the progress line calls it.
+
+    Raises:
+        ModelError: there is no such model, a prompt is longer than its context, or words begin alike.
+    """
+    import torch
+
+    folder = models.resolve(str(model)).path
+    tokenizer = models.load_tokenizer(folder)
+    wanted = [tokenizer(word, add_special_tokens=False).input_ids[0] for word in words]
+    if len(set(wanted)) < len(wanted):
+        raise ModelError(f"{model}: its first token does not tell {', '.join(map(str.strip, words))} apart")
+    found: list[list[float]] = [[] for _ in prompts]
+    for batch in _read(model, prompts, what):
+        last = torch.arange(len(batch.numbers), device=batch.ids.device), batch.real - 1
+        logprobs = batch.logits(last).float().log_softmax(1)
+        for number, values in zip(batch.numbers, logprobs[:, wanted].tolist(), strict=True):
+            found[number] = values
+    return found
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Texts as a model reads them together, padded at the end."""
+
+    network: Any
+    numbers: Sequence[int]
+    """Which of the texts."""
+    ids: Tensor
+    """Shape (texts, longest)."""
+    real: Tensor
+    """Tokens of each text, shape (texts,)."""
+    head_is_all: bool
+
+    def hidden(self) -> Tensor:
+        """The last hidden states, shape (texts, longest, width)."""
+        found: Tensor = self.network.base_model(**self._given)[0]
+        return found
+
+    def logits(self, at: tuple[Tensor, Tensor]) -> Tensor:
+        """Of the next token after the places `at` (text, token), shape (places, vocabulary)."""
+        if self.head_is_all:
+            kept: Tensor = self.network.get_output_embeddings()(self.hidden()[at])
+        else:
+            kept = self.network(**self._given).logits[at]
+        return kept
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        # What is before a token does not see what pads the end.
+        inside = self.real[:, None] > self.real.new_tensor(range(self.ids.shape[1]))
+        return {"input_ids": self.ids, "attention_mask": inside.long(), "use_cache": False}
+
+
+def _read(model: str | Path, texts: Sequence[str], what: str) -> Iterator[_Batch]:
+    """The texts in batches of alike length, the longest first."""
+    if not texts:
+        return
+    import torch
+
+    from ilf.training.packing import Row
+
+    folder = models.resolve(str(model)).path
+    tokenizer = models.load_tokenizer(folder)
+    limit = models.context_length(folder)
+    ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    long = next((number for number, row in enumerate(ids) if len(row) > limit), None)
+    if long is not None:
+        raise ModelError(f"text {long + 1} has {len(ids[long])} tokens, the model's context {limit}")
+    network = models.load_model(folder)
+    left = sorted(range(len(ids)), key=lambda number: len(ids[number]), reverse=True)
+    shortest = ids[left[-1]]
+    head_is_all = _head_is_all(network, Row(tuple(shortest), (shortest[-1],)))
+    with torch.inference_mode(), progress(what, len(ids)) as bar:
+        while left:
+            width = len(ids[left[0]])
+            numbers = left[: max(1, BATCH_TOKENS // width)]
+            left = left[len(numbers) :]
+            padded = [[*ids[number], *[0] * (width - len(ids[number]))] for number in numbers]
+            yield _Batch(
+                network,
+                numbers,
+                torch.tensor(padded, device=network.device),
+                torch.tensor([len(ids[number]) for number in numbers], device=network.device),
+                head_is_all,
+            )
+            bar.advance(len(numbers))
 
 
 def divergence(

@@ -1,7 +1,8 @@
 """Where third parties plug in: a table of names a seam, and import paths for everything else.
 
-Every seam (feedback source, learner, task kind, engine, place) has one table, name → `package.module:Name`.
-A config names an entry of the table, or an import path of its own; `docs/extending.md` shows one of each.
+Every seam (feedback source, learner, task kind, reward of a text, engine, place) has one table, name →
+`package.module:Name`. A config names an entry of the table, or an import path of its own;
+`docs/extending.md` shows one of each.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SOURCES = {
     "human": "ilf.annotate.collect:from_people",
     "execution": "ilf.feedback.sources:from_execution",
     "model": "ilf.feedback.sources:from_model",
+    "review": "ilf.review.source:gather",
     "mixed": "ilf.feedback.mixed:gather",
 }
 """Functions that say what is wrong, `feedback.sources.Source` (`feedback.source`)."""
@@ -44,8 +46,16 @@ KINDS = {
     "function": "ilf.kinds.function:Function",
     "stdin": "ilf.kinds.stdin:Stdin",
     "answer": "ilf.kinds.answer:Answer",
+    "text": "ilf.kinds.text:Text",
 }
 """Classes of `kinds.TaskKind` (a task's `kind`)."""
+
+REWARDS = {
+    "function": "ilf.rewards.function:score",
+    "judge": "ilf.rewards.judge:score",
+    "similarity": "ilf.rewards.similarity:score",
+}
+"""Functions that say what texts are worth, `kinds.text.Reward` (`verify.reward.terms.by`)."""
 
 PLACES = {"local": "ilf.places:Local", "ray": "ilf.ray.place:RayPlace"}
 """Classes of `places.Place` (`place.name`)."""

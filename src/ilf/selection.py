@@ -145,15 +145,28 @@ def _diverse(
     return [max(candidates, key=novelty)]
 
 
+def _best(
+    candidates: Sequence[Refinement], rng: random.Random, scores: Scores, kept: Sequence[Refinement]
+) -> list[Refinement]:
+    def reward(refinement: Refinement) -> float:
+        verdict = refinement.verdict
+        return 0.0 if verdict is None else float(verdict.passed) if verdict.reward is None else verdict.reward
+
+    most = max(map(reward, candidates))
+    return [rng.choice([refinement for refinement in candidates if reward(refinement) == most])]
+
+
 STRATEGIES: dict[str, Strategy] = {
     "random": _random,
     "all": _all,
     "nearest": _nearest,
     "likeliest": _likeliest,
     "diverse": _diverse,
+    "best": _best,
 }
 """`random` is the paper's; `likeliest` has the lowest perplexity under πθ; `diverse` is the one most unlike
-what is kept of other tasks."""
+what is kept of other tasks; `best` has the highest R(x, t), one of them at random (all that pass, where tests
+decide)."""
 
 
 def select(

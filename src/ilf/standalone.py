@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ilf.feedback import shuffled
 from ilf.formats.programs import Programs
 from ilf.kinds.function import check_sandbox
 from ilf.places import Local
+from ilf.policy import Model
 from ilf.progress import progress, say
 from ilf.prompts import Style
 from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
@@ -133,9 +135,11 @@ def rank(
     budget: int | None,
     people: Path | None,
     rest: Path | None,
+    tagger: Model | None = None,
 ) -> None:
     """Print which of the tasks that no program solves to ask people about first; with both files of
-    refinements, also what that order would have gained over random choice.
+    refinements, also what that order would have gained over random choice. With a `tagger` its kinds of bug
+    stand in the place of the rules' kinds of mistake.
 
     Raises:
         DataError: every task is solved; the files have too few tasks in common; the budget is not possible.
@@ -153,7 +157,16 @@ def rank(
     wrong = candidates(asked, verdicts)
     if not wrong:
         raise DataError(f"{programs}: there is nothing to ask about: every task is solved")
-    order = asking.rank([asking.failure(tasks[n], pairs[0], of_task[n]) for n, pairs in wrong.items()])
+    failures = [asking.failure(tasks[n], pairs[0], of_task[n]) for n, pairs in wrong.items()]
+    if tagger is not None:
+        from ilf.bugkinds import of_model
+
+        kinds = of_model(tagger, [(tasks[n], pairs[0][0].code, None) for n, pairs in wrong.items()])
+        failures = [
+            replace(one, kind=", ".join(named) or one.kind)
+            for one, named in zip(failures, kinds, strict=True)
+        ]
+    order = asking.rank(failures)
     print_table(
         f"What to ask people about: {len(order)} tasks",
         ["task", "failure", "tasks like it", "nearness", "disagreement", "gain"],
@@ -178,68 +191,6 @@ def rank(
             ["difference", "", percent(found.difference)],
         ],
     )
-
-
-def agree(source: str, feedback: Path, *, verify: VerifyConfig) -> None:
-    """Print how far the rules for kinds of bug agree with the tags of feedback, as kappa.
-
-    The wrong programs are run: one of the rules looks at the failure alone. Without a tag in the file the two
-    rules are compared with one another.
-
-    Raises:
-        DataError: no feedback on the tasks.
-        SandboxUnavailable: there is no isolation to run programs in.
-    """
-    from ilf.feedback import recorded, tagger
-    from ilf.feedback.case import Case
-
-    tasks = by_id(load_tasks(source))
-    items = recorded.read(feedback, tasks)
-    # A suite may have tags of its own, which are no kinds of bug.
-    tagged = [item for item in items if tagger.PAPER_CATEGORIES.keys() & set(item.tags)]
-    # Where an item is on a program that passes there is no failure to look at.
-    programs = [Program(task_id=item.task_id, code=item.code) for item in tagged or items]
-    check_sandbox(verify)
-    with progress("verifying programs", len(programs)) as bar:
-        verdicts = list(Local().verify(tasks, programs, verify, bar))
-    judged = [
-        (
-            item,
-            tagger.categories(item.text),
-            tagger.of_failure(Case(tasks[item.task_id], program, verdict, False)),
-        )
-        for item, program, verdict in zip(tagged or items, programs, verdicts, strict=True)
-        if verdict.status not in ("passed", "sandbox_error")
-    ]
-    if not judged:
-        raise DataError(f"{feedback}: no feedback on programs that fail")
-
-    def cell(one: Sequence[Sequence[str]], two: Sequence[Sequence[str]], name: str) -> str:
-        found = metrics.kappa([name in tags for tags in one], [name in tags for tags in two])
-        return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-    people, texts = [item.tags for item, _, _ in judged], [found for _, found, _ in judged]
-    failures = [found for _, _, found in judged]
-    used = {tag for tags in (*people, *texts, *failures) for tag in tags}
-    known = [name for name in tagger.PAPER_CATEGORIES if name in used]
-
-    def share(of: Sequence[Sequence[str]], name: str) -> str:
-        return f"{sum(name in tags for tags in of) / len(of):.0%}"
-
-    columns, pairs = ["text and failure"], [(texts, failures)]
-    if tagged:
-        columns = ["tags and text", "tags and failure", *columns]
-        pairs = [(people, texts), (people, failures), *pairs]
-    said = "tagged by their authors" if tagged else "none tagged with kinds of bug"
-    print_table(
-        f"Kinds of bug: {len(judged)} items, {said}",
-        ["kind", "tags", "text", "failure", *(f"kappa, {name}" for name in columns)],
-        [
-            [name, share(people, name) if tagged else "–", share(texts, name), share(failures, name),
-             *(cell(one, two, name) for one, two in pairs)]
-            for name in known
-        ],
-    )  # fmt: skip
 
 
 def _verified(
@@ -334,8 +285,9 @@ def evaluate(
     comparisons = []
     if against is not None:
         pair = [results["against"]], [results["programs"]]
+        by = metrics.common(results.values(), ks)
         comparisons = metrics.with_holm(
-            [metrics.compare(*pair, names=("against", "programs"), k=k) for k in ks]
+            [metrics.compare(*pair, names=("against", "programs"), k=k) for k in by]
         )
     found = {
         "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
@@ -370,6 +322,8 @@ def _verdicts(path: Path, ids: set[str]) -> Iterator[Verdict]:
         }
         if isinstance(row.get("tests"), list):
             fields["tests"] = row["tests"]
+        if row.get("reward") is not None:
+            fields["reward"] = row["reward"]
         try:
             yield Verdict.model_validate(fields)
         except ValueError:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ilf.metrics import Comparison, Estimate, Evaluation, points
+from ilf.metrics import Comparison, Estimate, Evaluation, columns, points
+from ilf.records import Feedback, Task, read_jsonl
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ilf.runfolder import Manifest, RunFolder
+    from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
 NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF", "own": "own correct samples alone"}
 
@@ -47,19 +48,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 def print_evaluations(
     title: str, evaluations: Mapping[str, Evaluation], comparisons: Sequence[Comparison] = ()
 ) -> None:
-    """pass@k of some models on the same tasks, and the paired tests between them."""
-    ks = sorted({k for e in evaluations.values() for k in (*e.pass_at, *e.refused)})
+    """pass@k (or mean R) of some models on the same tasks, and the paired tests between them."""
+    names = columns(evaluations.values())
     print_table(
         title,
-        ["", *(f"pass@{k}" for k in ks), "1+ correct", "tasks × samples"],
+        ["", *names, "tasks × samples"],
         [
-            [
-                name,
-                *(percent(e.pass_at[k]) if k in e.pass_at else "–" for k in ks),
-                percent(e.solved),
-                f"{len(e.tasks)} × {e.n}",
-            ]
-            for name, e in evaluations.items()
+            [label, *(percent(e.columns.get(name)) for name in names), f"{len(e.tasks)} × {e.n}"]
+            for label, e in evaluations.items()
         ],
     )
     out = console()
@@ -78,18 +74,25 @@ def comparison_line(c: Comparison) -> str:
     """The paired test in one sentence; a gain that is not there is called that."""
     d = c.difference
     found = "a gain" if d.low > 0 else "a loss" if d.high < 0 else "no difference that can be told from noise"
+    wins = "" if c.wins is None else f", win rate {percent(c.wins)}"
     together = "" if c.family is None else f" over the {c.family} comparisons made together"
     holm = "" if c.p_holm is None else f" ({c.p_holm:.3f} by Holm's correction{together})"
     return (
-        f"{c.metric}: {points(d)}, "
+        f"{c.metric}: {points(d)}{wins}, "
         f"p = {c.p:.3f}{holm}, {c.tasks} tasks ({c.better} better, {c.worse} worse): {found}"
     )
 
 
-def print_results(folder: RunFolder) -> None:
-    """The evaluations of every round, and their curve where there are several."""
+def print_results(folder: RunFolder, tasks: Mapping[str, Task] | None = None) -> None:
+    """The evaluations of every round, their curve, and the kinds of bug in a model's feedback.
+
+    Args:
+        folder: of the run.
+        tasks: by id; for the last of these.
+    """
     pairs: list[tuple[Evaluation, Evaluation]] = []
     for number, files in enumerate(folder.rounds(), start=1):
+        _print_kinds(files, number, tasks or {})
         if not files.evaluation.exists():
             continue
         raw: dict[str, Any] = json.loads(files.evaluation.read_text(encoding="utf-8"))
@@ -109,9 +112,29 @@ def print_results(folder: RunFolder) -> None:
 
         print_table(
             "By round",
-            ["", "pass@1", "solved by the model before, and no more"],
-            [[label, percent(e.pass_at.get(1)), lost or "–"] for label, e, lost in curve(pairs)],
+            ["", next(iter(pairs[0][0].rates), "pass@1"), "solved by the model before, and no more"],
+            [
+                [label, percent(next(iter(e.rates.values()), None)), lost or "–"]
+                for label, e, lost in curve(pairs)
+            ],
         )
+
+
+def _print_kinds(files: RoundFolder, number: int, tasks: Mapping[str, Task]) -> None:
+    """Table 5, where a model wrote feedback in a round."""
+    from ilf.feedback import kinds
+
+    written = kinds.by_model(read_jsonl(files.feedback, Feedback)) if files.feedback.exists() else []
+    if not written:
+        return
+    print_table(
+        f"Round {number}: kinds of bug in {len(written)} texts by a model, by rules (the paper's Table 5)",
+        ["", "this model", "people", "InstructGPT"],
+        [
+            [name, *("–" if share is None else f"{share:.0%}" for share in shares)]
+            for name, *shares in kinds.table5(written, tasks)
+        ],
+    )
 
 
 def pays(raw: Mapping[str, Any]) -> str:

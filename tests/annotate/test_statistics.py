@@ -1,11 +1,16 @@
+import json
+
 import pytest
-from annotate_samples import RIGHT
+from annotate_samples import RIGHT, make_tasks
 from sqlalchemy import select
 
+from ilf import bugkinds, policy
 from ilf.annotate import accounts, queue, statistics
 from ilf.annotate.answers import Draft
 from ilf.annotate.schema import Answer
-from ilf.records import Verdict
+from ilf.annotate.store import Store
+from ilf.config import EngineConfig
+from ilf.records import Verdict, write_jsonl
 
 TEXT = "one two three four five six seven eight nine ten"
 
@@ -77,6 +82,27 @@ def test_untagged_answers_get_kinds_by_rule_and_are_not_counted_as_tagged(store)
     total = statistics.dashboard(store).total
     assert total.suggested == {"recursion": 1}
     assert total.tagged == 1 and total.categories["recursion"] == 0
+
+
+def test_what_a_model_named_stands_in_the_rules_place(store, tmp_path):
+    ann = accounts.named(store, "Ann")
+    for text in (
+        "The recursion has no base case.",
+        "Nothing a table knows.",
+        "It adds where it should double.",
+    ):
+        queue.submit(store, ann, queue.claim(store, ann), Draft(text=text))
+    store.close()
+    write_jsonl(tmp_path / "tasks.jsonl", make_tasks(3))
+    rows = [("It adds where", "algebra, logic"), ("The recursion has", "missing step")]
+    said = "".join(json.dumps({"contains": a, "completions": [b]}) + "\n" for a, b in rows)
+    (tmp_path / "script.jsonl").write_text(said)
+    model = policy.get(tmp_path / "script.jsonl", EngineConfig(name="scripted"), "chat")
+    bugkinds.tag_answers(tmp_path, str(tmp_path / "tasks.jsonl"), model)
+    total = statistics.dashboard(Store(tmp_path / "annotations.db")).total
+    # Of the third answer it named nothing, and it says so instead of guessing.
+    assert total.suggested == {"algebra": 1, "logic": 1, "missing step": 1}
+    assert total.by_model == 3 and total.tagged == 0
 
 
 def test_each_person(worked):

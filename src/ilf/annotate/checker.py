@@ -14,6 +14,7 @@ from ilf.errors import IlfError
 from ilf.records import Program, Task, Verdict, content_id
 
 if TYPE_CHECKING:
+    from ilf.config import VerifyConfig
     from ilf.sandbox.verify import Evaluation, Verifier
 
 _KEPT = 2000
@@ -44,10 +45,17 @@ class Checker:
         verifier: how programs run; None where no isolation is to be had: then nothing runs.
         problem: why it is None, for people.
         at_once: programs at the same time.
+        settings: how the run verifies answers that are no programs: what a text is worth.
     """
 
-    def __init__(self, verifier: Verifier | None, problem: str = "", at_once: int = 2) -> None:
-        self._verifier = verifier
+    def __init__(
+        self,
+        verifier: Verifier | None,
+        problem: str = "",
+        at_once: int = 2,
+        settings: VerifyConfig | None = None,
+    ) -> None:
+        self._verifier, self._settings = verifier, settings
         self.problem = problem
         self._slots = threading.BoundedSemaphore(at_once)
         self._lock = threading.Lock()
@@ -123,7 +131,7 @@ class Checker:
             assert self._verifier is not None
             return self._verifier.verify_one(task, code)
         program = Program(task_id=task.task_id, code=code)
-        return next(kinds.verify({task.task_id: task}, [program], VerifyConfig()))
+        return next(kinds.verify({task.task_id: task}, [program], self._settings or VerifyConfig()))
 
     def expression(self, task: Task, code: str, expression: str, who: int = 0) -> Tried | None:
         """What an expression gives with a program; None where nothing can run. Raises as `tests` does."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ilf.feedback.tagger import MEANINGS
 from ilf.metrics import edit_distance
 from ilf.records import Task
 
@@ -18,29 +19,8 @@ MOST_CODE = 100_000
 """Characters of a refinement that can be submitted."""
 _COMPARED = 20_000
 
-CATEGORIES = (
-    "logic",
-    "formatting",
-    "missing step",
-    "algebra",
-    "recursion",
-    "regex",
-    "function semantics",
-    "dynamic programming",
-    "extra step",
-)
+CATEGORIES = tuple(MEANINGS)
 """Kinds of bug that feedback addresses: the paper's Table 5 without its verdicts on useless feedback."""
-EXPLAINED = {
-    "logic": "the steps are right but the reasoning is not: a wrong condition, order or formula of choice",
-    "formatting": "right value, wrong form: type, case, spacing, order, rounding",
-    "missing step": "something the task asks for is not done at all",
-    "algebra": "arithmetic: a wrong formula, operator or constant",
-    "recursion": "a wrong base case or recursive call",
-    "regex": "a wrong regular expression",
-    "function semantics": "a library function does something else than the program assumes",
-    "dynamic programming": "wrong states, order or recurrence of a table",
-    "extra step": "something is done that the task does not ask for",
-}
 
 
 @dataclass(frozen=True)

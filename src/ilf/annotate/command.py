@@ -81,7 +81,7 @@ def annotate(
         if number is not None and not low <= number <= high:
             raise UserError(f"{name}: {number:g} is not between {low} and {high}")
     folder = _folder(run, tasks)
-    store = _open(folder, database)
+    store = open_store(folder, database)
     try:
         changes = {"overlap": overlap, "review": review, "idle_minutes": idle_minutes}
         store.configure(
@@ -113,7 +113,7 @@ def _folder(run: Path, tasks: str | None) -> RunFolder:
     return RunFolder(run)
 
 
-def _open(folder: RunFolder, database: str | None) -> Store:
+def open_store(folder: RunFolder, database: str | None) -> Store:
     """The run's store; the URL of a database given once is remembered beside the run."""
     from ilf.annotate.store import Store
 
@@ -273,7 +273,7 @@ def make_checker(settings: VerifyConfig) -> Checker:
     except SandboxUnavailable as error:
         say(f"tests cannot run on the pages: {error}")
         return Checker(None, str(error))
-    return Checker(verifier, at_once=max(2, verifier.workers))
+    return Checker(verifier, at_once=max(2, verifier.workers), settings=settings)
 
 
 def _serve(

@@ -165,6 +165,11 @@ def _rows(store: Store, everything: bool) -> list[_Row]:
         return [_Row(*row) for row in session.execute(query).all()]
 
 
+def said(store: Store) -> list[Feedback]:
+    """All feedback that people submitted, accepted or not."""
+    return [found for row in _rows(store, True) if (found := row.feedback) is not None and found.text.strip()]
+
+
 def export(store: Store, format: Format) -> Iterator[str]:
     """The store's answers as text, in pieces.
 

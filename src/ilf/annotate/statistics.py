@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -14,7 +14,10 @@ from ilf.annotate.checks import CATEGORIES
 from ilf.annotate.schema import Answer, Candidate, Item, Person
 from ilf.annotate.store import ANSWERED, Store
 from ilf.feedback import tagger
+from ilf.records import content_id
 
+KINDS = "kinds"
+"""Name of the store's state that holds what a model named: feedback's id → kinds."""
 PAPER_CATEGORIES = {
     "logic": 30, "formatting": 36, "missing step": 10, "algebra": 10, "recursion": 4, "regex": 6,
     "function semantics": 2, "dynamic programming": 2, "extra step": 0,
@@ -58,7 +61,10 @@ class Figures:
     tagged: int = 0
     """Answers with any."""
     suggested: dict[str, int] = field(default_factory=dict)
-    """Answers without a tag by the kinds that their text suggests (`feedback.tagger`), commonest first."""
+    """Answers without a tag by the kinds that a model named (`by_model`), or that their text suggests
+    (`feedback.tagger`), commonest first."""
+    by_model: int = 0
+    """How many of these a model looked at (`ilf feedback tag --run`)."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +103,17 @@ def dashboard(store: Store) -> Dashboard:
             .join(Person, Answer.person_id == Person.id)
             .outerjoin(Candidate, Answer.candidate_id == Candidate.id)
         )
-        rows = [(a, p, len(program["code"]) if program else 0) for a, _, p, program in session.execute(query)]
+        found = [(a, i, p, program["code"] if program else "") for a, i, p, program in session.execute(query)]
+    rows = [(a, p, len(code)) for a, _, p, code in found]
+    named = store.state(KINDS) or {}
+    ids = {a.id: content_id(i.task_id, code, a.text) for a, i, _, code in found}
+    kinds = {answer: named[name] for answer, name in ids.items() if name in named}
     names = sorted({person.name for _, person, _ in rows})
-    people = [_figures(name, [(a, n) for a, p, n in rows if p.name == name]) for name in names]
+    people = [_figures(name, [(a, n) for a, p, n in rows if p.name == name], kinds) for name in names]
     answers = [a for a, _, _ in rows]
     per_day, bucket = _throughput([a.submitted for a in answers if a.state in ANSWERED and a.submitted])
     return Dashboard(
-        total=_figures("All", [(a, n) for a, _, n in rows]),
+        total=_figures("All", [(a, n) for a, _, n in rows], kinds),
         people=[figures for figures in people if figures.answers or figures.skips or figures.returned],
         agreement=_agreement(answers),
         per_day=per_day,
@@ -111,7 +121,14 @@ def dashboard(store: Store) -> Dashboard:
     )
 
 
-def _figures(name: str, rows: Sequence[tuple[Answer, int]]) -> Figures:
+def _figures(name: str, rows: Sequence[tuple[Answer, int]], kinds: Mapping[int, Sequence[str]]) -> Figures:
+    """Figures of one group.
+
+    Args:
+        name: of the group.
+        rows: answers, and the length of the program that each is about.
+        kinds: by an answer's id, what a model named.
+    """
     given = [(a, length) for a, length in rows if a.state in ANSWERED and a.kind == "feedback"]
     answers = [a for a, _ in given]
     times = [a.seconds for a in answers if a.seconds > 0]
@@ -143,8 +160,14 @@ def _figures(name: str, rows: Sequence[tuple[Answer, int]]) -> Figures:
         categories={name: tags.get(name, 0) for name in CATEGORIES},
         tagged=sum(bool(a.tags) for a in answers),
         suggested=dict(
-            Counter(n for a in answers if not a.tags for n in tagger.categories(a.text or "")).most_common()
+            Counter(
+                kind
+                for a in answers
+                if not a.tags
+                for kind in kinds.get(a.id, tagger.categories(a.text or ""))
+            ).most_common()
         ),
+        by_model=sum(not a.tags and a.id in kinds for a in answers),
     )
 
 

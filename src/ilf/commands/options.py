@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from ilf.config import EngineConfig, SamplingConfig
+    from ilf.config import EngineConfig, RewardConfig, SamplingConfig
     from ilf.sandbox import Limits
 
 Source = Annotated[
@@ -48,6 +49,23 @@ IsolationOption = Annotated[
         "inside it (shared: a hostile program can cheat), or shared if the reference passes only so (auto).",
     ),
 ]
+RewardFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--reward", help="What a text is worth: a run's config (its [verify.reward]), or such a table alone."
+    ),
+]
+
+
+def reward_of(path: Path | None) -> RewardConfig:
+    """The reward that a file asks for; no term without a file."""
+    from ilf.config import RewardConfig
+    from ilf.configfile import checked, read_toml
+
+    raw = {} if path is None else read_toml(path)
+    return checked(
+        RewardConfig, raw.get("verify", {}).get("reward", {}) if "verify" in raw else raw, f"{path}"
+    )
 
 
 def engine_of(name: str, options: list[str]) -> EngineConfig:

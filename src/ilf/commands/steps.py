@@ -15,11 +15,13 @@ from ilf.commands.options import (
     ModelName,
     Options,
     Overrides,
+    RewardFile,
     Source,
     Style,
     Unsafe,
     engine_of,
     limits_of,
+    reward_of,
     sampling_of,
 )
 
@@ -66,6 +68,7 @@ def verify(
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
     isolation: IsolationOption = "auto",
+    reward: RewardFile = None,
     unsafe: Unsafe = False,
 ) -> None:
     """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
@@ -78,7 +81,10 @@ def verify(
     from ilf.config import VerifyConfig
     from ilf.sandbox.command import verify as command
 
-    settings = VerifyConfig(limits=limits_of(limits), workers=workers, unsafe=unsafe, isolation=isolation)
+    settings = VerifyConfig(
+        limits=limits_of(limits), workers=workers, unsafe=unsafe, isolation=isolation,
+        reward=reward_of(reward),
+    )  # fmt: skip
     command(
         tasks, programs, out, repeat=repeat, workers=workers, limits=settings.limits, unsafe=unsafe,
         isolation=isolation, others=lambda suite, left: kinds.verify(suite, left, settings),
@@ -120,6 +126,7 @@ def refine(
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
     isolation: IsolationOption = "auto",
+    reward: RewardFile = None,
     unsafe: Unsafe = False,
 ) -> None:
     """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
@@ -135,7 +142,9 @@ def refine(
     from ilf.errors import UserError
 
     of_engine, settings = engine_of(engine, options), sampling_of(n, temperature, top_p, max_tokens)
-    checks = VerifyConfig(limits=limits_of(limits), unsafe=unsafe, isolation=isolation)
+    checks = VerifyConfig(
+        limits=limits_of(limits), unsafe=unsafe, isolation=isolation, reward=reward_of(reward)
+    )
     if program is not None:
         if shots is not None or shuffle or no_feedback or by_parts:
             raise UserError(
@@ -169,7 +178,7 @@ def finetune(
     ids: Ids = None,
     style: Style = "completion",
     strategy: Annotated[
-        str, typer.Option(help="Which refinements: random, all, nearest, diverse.")
+        str, typer.Option(help="Which refinements: random, all, nearest, diverse, best.")
     ] = "random",
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, or a run's (its [finetune] counts).")

@@ -13,8 +13,10 @@ from ilf.commands.options import (
     Ids,
     IsolationOption,
     Overrides,
+    RewardFile,
     Style,
     Unsafe,
+    reward_of,
 )
 
 tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
@@ -100,6 +102,7 @@ def tasks_check(
     ] = None,
     cpu_seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds a program.")] = 30.0,
     isolation: IsolationOption = "auto",
+    reward: RewardFile = None,
     unsafe: Unsafe = False,
     columns: Columns = "",
 ) -> None:
@@ -113,7 +116,7 @@ def tasks_check(
     raise typer.Exit(
         check(
             source, ids=ids, feedback=feedback, cpu_seconds=cpu_seconds, isolation=isolation, unsafe=unsafe,
-            columns=parse_map(columns),
+            columns=parse_map(columns), reward=reward_of(reward),
         )
     )  # fmt: skip
 

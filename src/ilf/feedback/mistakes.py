@@ -13,6 +13,7 @@ from ilf.feedback import error_rules as errors
 from ilf.feedback import source_rules as source
 from ilf.feedback import value_rules as values
 from ilf.feedback.case import Case
+from ilf.kinds import is_code
 
 Rule = Callable[[Case], str | None]
 
@@ -25,7 +26,9 @@ class Mistake(NamedTuple):
 
 
 def mistakes(case: Case) -> list[Mistake]:
-    """What the failure suggests, the surest first; a kind at most once."""
+    """What the failure suggests, the surest first; a kind at most once; none of what is no program."""
+    if not is_code(case.task):
+        return []
     found = []
     for kind, rule in RULES.items():
         text = rule(case)

@@ -91,7 +91,7 @@ def write(
         for completion in opened.sampler.sample(prompts, params, lambda tokens: bar.advance(tokens=tokens)):
             texts[completion.prompt] = completion.text.strip()
             bar.advance(1)
-    _count_useless([(texts.get(number, ""), tasks[program.task_id]) for number, program in enumerate(chosen)])
+    _count_useless([(texts.get(number, ""), tasks[p.task_id], p.code) for number, p in enumerate(chosen)])
     return [
         Feedback(
             task_id=program.task_id,
@@ -106,9 +106,9 @@ def write(
     ]
 
 
-def _count_useless(said: Sequence[tuple[str, Task]]) -> None:
+def _count_useless(said: Sequence[tuple[str, Task, str]]) -> None:
     """Say how many texts are no feedback, and why: they are followed all the same, as in the paper."""
-    why = Counter(filter(None, (useless(text, task) for text, task in said)))
+    why = Counter(filter(None, (useless(text, task, code) for text, task, code in said)))
     if why:
         counts = ", ".join(f"{kind} {count}" for kind, count in why.most_common())
         are = "is" if why.total() == 1 else "are"

@@ -17,7 +17,9 @@ _NEAR = {"failed": 4, "flaky": 4, "error": 3, "timeout": 2, "memory": 1, "killed
 
 
 def passed_share(verdict: Verdict) -> float:
-    """Share of the task's tests that passed, from 0 to 1; a test that never ran did not pass."""
+    """Share of the task's tests that passed, from 0 to 1; a test that never ran did not. R, without tests."""
+    if verdict.reward is not None:
+        return verdict.reward
     return sum(result is True for result in verdict.tests) / max(1, len(verdict.tests))
 
 

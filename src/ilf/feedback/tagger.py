@@ -1,9 +1,9 @@
 """Kinds of bug (the paper's Table 5) by machine: from what people wrote, or from the failure alone.
 
-Two rules. `categories` reads a feedback text: every kind one of whose patterns occurs in it, `logic` where
-none does. `of_failure` reads the program and its verdict, before anybody wrote: the kinds of mistake that
-they suggest (`ilf.feedback.mistakes`), each under the paper's name. Both are crude; docs/feedback.md has how
-far they agree with the tags of those who wrote the feedback.
+Two rules, and a model beside them (`model_tagger`). `categories` reads a feedback text: every kind one of
+whose patterns occurs in it, `logic` where none does. `of_failure` reads the program and its verdict, before
+anybody wrote: the kinds of mistake that they suggest (`ilf.feedback.mistakes`), each under the paper's name.
+Both are crude; docs/feedback.md has how far they agree with the tags of those who wrote the feedback.
 """
 
 from __future__ import annotations
@@ -27,6 +27,19 @@ PAPER_CATEGORIES: dict[str, tuple[float, float]] = {
     "unrelated": (0.0, 0.08),
 }
 """Category → share of items by people and by InstructGPT in the paper's Table 5."""
+
+MEANINGS = {
+    "logic": "the steps are right but the reasoning is not: a wrong condition, order or formula of choice",
+    "formatting": "right value, wrong form: type, case, spacing, order, rounding",
+    "missing step": "something the task asks for is not done at all",
+    "algebra": "arithmetic: a wrong formula, operator or constant",
+    "recursion": "a wrong base case or recursive call",
+    "regex": "a wrong regular expression",
+    "function semantics": "a library function does something else than the program assumes",
+    "dynamic programming": "wrong states, order or recurrence of a table",
+    "extra step": "something is done that the task does not ask for",
+}
+"""What the kinds that feedback addresses mean, for people and for models that tag."""
 
 _PATTERNS = {
     "formatting": r"format|round|decimal|\btype\b|as an? (?:string|list|tuple|int|float|set|dict)|tuple|"

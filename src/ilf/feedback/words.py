@@ -8,6 +8,7 @@ from typing import Any
 
 from ilf.feedback.case import MISSING, Case, arguments_of, call_in, value_of
 from ilf.feedback.mistakes import mistakes
+from ilf.kinds import is_code
 from ilf.records import Program, Task, Verdict
 from ilf.syntax import try_parse
 
@@ -28,6 +29,8 @@ def say(task: Task, program: Program, verdict: Verdict, *, hide_tests: bool = Tr
         verdict: on it.
         hide_tests: speak of the shown test only; of the others no text, value, exception or line is told.
     """
+    if not is_code(task):
+        return verdict.detail  # what its kind says of the answer is all there is
     case = Case(task, program, verdict, hide_tests)
     suggested = mistakes(case)
     if suggested and suggested[0].kind in _SAID:

@@ -73,6 +73,19 @@ class Opened(Protocol):
         ...
 
 
+@runtime_checkable
+class Settled(Protocol):
+    """What a kind may have besides: settings without which none of its tasks can be verified."""
+
+    def require(self, settings: VerifyConfig) -> None:
+        """Look at them before any work is done.
+
+        Raises:
+            ConfigError: one is missing or wrong; it is named.
+        """
+        ...
+
+
 @cache
 def kind_of(name: str) -> TaskKind:
     """The kind called `name` (`Task.kind`).
@@ -86,6 +99,12 @@ def kind_of(name: str) -> TaskKind:
 def words_of(task: Task) -> WordedKind | None:
     """The words of a task's kind; None for `function`, whose prompts are the paper's formats."""
     return None if task.kind == FUNCTION else cast(WordedKind, kind_of(task.kind))
+
+
+def is_code(task: Task) -> bool:
+    """Whether the task's answers are programs."""
+    words = words_of(task)
+    return words is None or isinstance(words, Opened)
 
 
 def verify(

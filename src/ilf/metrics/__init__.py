@@ -5,7 +5,7 @@ and 1 (reports multiply by 100), log-probabilities are in nats, intervals hold 9
 """
 
 from ilf.metrics.agreement import kappa
-from ilf.metrics.comparison import compare, detectable, holm, permutation_p, with_holm
+from ilf.metrics.comparison import common, compare, detectable, holm, permutation_p, with_holm
 from ilf.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap, mean_by_group
 from ilf.metrics.models import (
     effective_sample_size,
@@ -14,18 +14,22 @@ from ilf.metrics.models import (
     kl_samples,
     perplexity,
 )
-from ilf.metrics.passk import count, evaluate, pass_at_k, per_task
+from ilf.metrics.passk import Metric, count, evaluate, pass_at_k, per_task
 from ilf.metrics.text import edit_distance, relative_edit_distance
-from ilf.metrics.types import Comparison, Estimate, Evaluation, TaskCounts, points
+from ilf.metrics.types import MEAN_R, Comparison, Estimate, Evaluation, TaskCounts, columns, points
 
 __all__ = [
     "CONFIDENCE",
+    "MEAN_R",
     "RESAMPLES",
     "Comparison",
     "Estimate",
     "Evaluation",
+    "Metric",
     "TaskCounts",
     "bootstrap",
+    "columns",
+    "common",
     "compare",
     "count",
     "detectable",

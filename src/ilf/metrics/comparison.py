@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from ilf.errors import UserError
 from ilf.metrics.intervals import RESAMPLES, bootstrap
-from ilf.metrics.passk import per_task
-from ilf.metrics.types import Comparison, Evaluation
+from ilf.metrics.passk import Metric, per_task
+from ilf.metrics.types import MEAN_R, Comparison, Estimate, Evaluation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -71,18 +71,31 @@ def detectable(deviation: float, tasks: int, *, power: float = 0.8, level: float
     return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * deviation / math.sqrt(tasks)
 
 
+def common(evaluations: Iterable[Evaluation], ks: Sequence[int] | None = None) -> Sequence[Metric]:
+    """What evaluations can be compared by: mean R where a reward decides, else pass@k.
+
+    Args:
+        evaluations: at least one.
+        ks: of pass@k; by default those that all have.
+    """
+    known = list(evaluations)
+    if all(evaluation.reward is not None for evaluation in known):
+        return [MEAN_R]
+    return sorted(set[int].intersection(*(set(e.pass_at) for e in known))) if ks is None else ks
+
+
 def compare(
     a: Sequence[Evaluation],
     b: Sequence[Evaluation],
     *,
     names: tuple[str, str] = ("before", "after"),
-    k: int | None = 1,
+    k: Metric = 1,
     seed: int = 0,
 ) -> Comparison:
     """Model b against model a on the same tasks, one `Evaluation` a seed (as many for b as for a).
 
     The interval is a bootstrap over tasks and, with several seeds, over seeds; the test flips the signs of
-    the tasks' differences averaged over seeds. `k` None compares "1+ correct".
+    the tasks' differences averaged over seeds. `k` None compares "1+ correct"; mean R comes with a win rate.
 
     Raises:
         UserError: the tasks differ, or the numbers of seeds do.
@@ -106,7 +119,7 @@ def compare(
     return Comparison(
         a=names[0],
         b=names[1],
-        metric="1+ correct" if k is None else f"pass@{k}",
+        metric="1+ correct" if k is None else k if k == MEAN_R else f"pass@{k}",
         tasks=len(ids),
         samples=min(evaluation.n for evaluation in (*a, *b)),
         seeds=len(a),
@@ -117,7 +130,20 @@ def compare(
         worse=int(np.sum(by_task < 0)),
         same=int(np.sum(by_task == 0)),
         detectable=detectable(deviation, len(ids)) if deviation > 0 else None,
+        wins=_wins(a, b, seed) if k == MEAN_R else None,
     )
+
+
+def _wins(a: Sequence[Evaluation], b: Sequence[Evaluation], seed: int) -> Estimate:
+    """How often a sample of b has a higher R than one of a on the same task, ties half."""
+    import numpy as np
+
+    table = []
+    for left, right in zip(a, b, strict=True):
+        of = {task.task_id: np.asarray(task.rewards) for task in right.tasks}
+        apart = [np.sign(of[task.task_id][:, None] - np.asarray(task.rewards)) for task in left.tasks]
+        table.append([float((1 + signs.mean()) / 2) for signs in apart])
+    return bootstrap(np.asarray(table), seed=seed, unit=True)
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Literal
 
 from ilf.errors import DataError, UserError
 from ilf.metrics.intervals import bootstrap
-from ilf.metrics.types import Estimate, Evaluation, TaskCounts
+from ilf.metrics.types import MEAN_R, Estimate, Evaluation, TaskCounts
 from ilf.records import Task, Verdict
+
+Metric = int | Literal["mean R"] | None
+"""What models are compared by: pass@k, mean R, or None for "1+ correct"."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -57,6 +62,7 @@ class _Tally:
         self.shown = {i for i, test in enumerate(task.tests) if test == task.shown}
         self.hidden = set(range(len(task.tests))) - self.shown
         self.n = self.passed = self.shown_passed = self.hidden_passed = self.unscored = 0
+        self.rewards: list[float] = []
 
     def add(self, verdict: Verdict) -> None:
         if verdict.status in ("sandbox_error", "flaky"):
@@ -66,6 +72,8 @@ class _Tally:
         self.passed += verdict.passed
         self.shown_passed += _passes(verdict, self.shown)
         self.hidden_passed += _passes(verdict, self.hidden)
+        if verdict.reward is not None:
+            self.rewards.append(verdict.reward)
 
     def counts(self) -> TaskCounts:
         return TaskCounts(
@@ -75,6 +83,7 @@ class _Tally:
             shown_passed=self.shown_passed if self.shown else None,
             hidden_passed=self.hidden_passed if self.hidden else None,
             unscored=self.unscored,
+            rewards=tuple(self.rewards),
         )
 
 
@@ -93,7 +102,7 @@ def evaluate(
     ks: Sequence[int] = (1, 10),
     seed: int = 0,
 ) -> Evaluation:
-    """pass@k for every k of `ks`, "1+ correct", and intervals by bootstrap over tasks.
+    """pass@k for every k of `ks`, "1+ correct", mean R, and intervals by bootstrap over tasks.
 
     Every task is in the denominator. Unscored samples are in no rate; where they leave a task with fewer than
     k samples, that k is refused with the reason instead of being averaged over the tasks that happen to have
@@ -131,11 +140,18 @@ def evaluate(
         only_shown=sum(t.shown_passed - t.passed for t in tasks if t.shown_passed is not None),
         unscored=sum(t.unscored for t in tasks),
         refused=refused,
+        reward=bootstrap([fmean(t.rewards) for t in tasks], seed=seed, unit=True)
+        if all(t.rewards for t in tasks)
+        else None,
     )
 
 
-def per_task(evaluation: Evaluation, k: int | None) -> dict[str, float]:
-    """pass@k of each task by its id; `k` None gives 1.0 where any sample passes ("1+ correct")."""
+def per_task(evaluation: Evaluation, k: Metric) -> dict[str, float]:
+    """pass@k of each task by its id; `k` None gives 1.0 where any sample passes ("1+ correct"), or mean R."""
+    if k == MEAN_R:
+        if evaluation.reward is None:
+            raise UserError(f"{MEAN_R} is not to be had: tests decide on some of the tasks")
+        return {task.task_id: fmean(task.rewards) for task in evaluation.tasks}
     if k is None:
         return {task.task_id: float(task.passed > 0) for task in evaluation.tasks}
     if k in evaluation.refused:

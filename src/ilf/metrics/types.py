@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+MEAN_R: Literal["mean R"] = "mean R"
+"""The metric of answers that a reward scores."""
 
 
 class _Frozen(BaseModel):
@@ -15,6 +22,13 @@ class Estimate(_Frozen):
     value: float
     low: float
     high: float
+
+
+def columns(evaluations: Iterable[Evaluation]) -> list[str]:
+    """The columns of a table of several evaluations: those that any of them has, pass@k by k."""
+    found = {name for evaluation in evaluations for name in evaluation.columns}
+    order = {MEAN_R: -2, "over the threshold": -1, "1+ correct": math.inf}
+    return sorted(found, key=lambda name: order.get(name) or int(name.removeprefix("pass@")))
 
 
 def points(difference: Estimate, sign: int = 1) -> str:
@@ -37,6 +51,8 @@ class TaskCounts(_Frozen):
     """Samples that pass every test that was not shown; None where there is none."""
     unscored: int = Field(default=0, ge=0)
     """Samples without a verdict: `sandbox_error` after its retries, or tests that disagree run to run."""
+    rewards: tuple[float, ...] = ()
+    """R(x, t) of each sample, where a reward decides instead of tests."""
 
 
 class Evaluation(_Frozen):
@@ -59,6 +75,23 @@ class Evaluation(_Frozen):
     """Samples without a verdict, over all tasks; they are in no rate."""
     refused: dict[int, str] = {}
     """k of `pass_at` that could not be computed, with the reason."""
+    reward: Estimate | None = None
+    """Mean R, where a reward decides on every task; then a sample that passes is one over the threshold."""
+
+    @property
+    def rates(self) -> dict[str, Estimate]:
+        """What models are compared by, the first before all: mean R where a reward decides, else pass@k."""
+        if self.reward is not None:
+            return {MEAN_R: self.reward}
+        return {f"pass@{k}": estimate for k, estimate in sorted(self.pass_at.items())}
+
+    @property
+    def columns(self) -> dict[str, Estimate | None]:
+        """What a table says of it: the rates, refused ones without a number, and how often it succeeds."""
+        if self.reward is not None:
+            return {MEAN_R: self.reward, "over the threshold": self.pass_at.get(1)}
+        ks = sorted({*self.pass_at, *self.refused})
+        return {**{f"pass@{k}": self.pass_at.get(k) for k in ks}, "1+ correct": self.solved}
 
 
 class Comparison(_Frozen):
@@ -85,6 +118,8 @@ class Comparison(_Frozen):
     same: int
     detectable: float | None
     """Smallest true difference found with 80% power at this noise; None where nothing differs."""
+    wins: Estimate | None = None
+    """Of mean R: how often a sample of `b` has a higher R than one of `a` on the same task, ties half."""
 
     @property
     def power(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ilf.errors import UserError
-from ilf.metrics import Comparison, Evaluation, compare, with_holm
+from ilf.metrics import Comparison, Evaluation, common, compare, with_holm
 from ilf.report import items, parts
 from ilf.report.content import Cell, Column, Document, Item, Section, Table
 from ilf.report.load import ARM_NAMES, RunData, differing, stages
@@ -62,7 +62,7 @@ def _paired(names: tuple[str, str], finals: Sequence[Evaluation]) -> tuple[list[
     a, b = finals
     if {t.task_id for t in a.tasks} != {t.task_id for t in b.tasks}:
         return [], "The two runs were evaluated on different tasks, so there is no paired test."
-    shared = sorted(a.pass_at.keys() & b.pass_at.keys())
+    shared = common([a, b])
     return with_holm([compare([a], [b], names=names, k=k) for k in shared]), ""
 
 

@@ -6,8 +6,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from ilf import metrics
+from ilf.feedback import kinds
 from ilf.metrics import Comparison, Estimate, Evaluation
-from ilf.records import Feedback, Refinement, Verdict
+from ilf.records import Feedback, Refinement, Task, Verdict
 from ilf.report import figures
 from ilf.report.content import Cell, Column, Figure, Table
 from ilf.runfolder import Manifest
@@ -24,23 +26,28 @@ READING = (
     "tasks; numbers in brackets are 95% intervals by bootstrap over tasks."
 )
 
+READING_R = (
+    "R is what an answer is worth, from 0% to 100%, by the reward that the settings below name; mean R is "
+    "its average over a task's samples and then over all tasks; numbers in brackets are 95% intervals by "
+    "bootstrap over tasks."
+)
+
 CHEATABLE = f"{SHARED}: their tests ran inside the program's process, where a hostile one is able to cheat"
 
 
 def evaluation_table(
     name: str, title: str, evaluations: Mapping[str, Evaluation], note: str = "", first: str = "model"
 ) -> Table:
-    """pass@k and "1+ correct" of several models, a row each."""
-    ks = sorted({k for e in evaluations.values() for k in (*e.pass_at, *e.refused)})
-    columns = [Column(first)]
-    columns += [Column(f"pass@{k}", "percent", bar=True) for k in ks]
-    columns += [
-        Column("1+ correct", "percent", bar=True),
+    """pass@k and "1+ correct" (or mean R) of several models, a row each."""
+    names = metrics.columns(evaluations.values())
+    columns = [
+        Column(first),
+        *(Column(name, "percent", bar=True) for name in names),
         Column("tasks", "number"),
         Column("samples", "number"),
     ]
     rows: list[list[Cell]] = [
-        [label, *(e.pass_at.get(k) for k in ks), e.solved, len(e.tasks), e.n]
+        [label, *(e.columns.get(name) for name in names), len(e.tasks), e.n]
         for label, e in evaluations.items()
     ]
     reasons = [f"{label}: {reason}." for label, e in evaluations.items() for reason in e.refused.values()]
@@ -73,6 +80,7 @@ def gates_table(name: str, title: str, evaluations: Mapping[str, Evaluation], fi
 
 def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], note: str = "") -> Table:
     """Paired differences with their tests."""
+    won = any(c.wins is not None for c in comparisons)
     columns = [
         Column("model"),
         Column("against"),
@@ -84,6 +92,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
         Column("effect d", "number", 2),
         Column("better/worse/same"),
         Column("detectable (points)", "number"),
+        *([Column("win rate", "percent")] if won else []),
     ]
     rows: list[list[Cell]] = [
         [
@@ -97,6 +106,7 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
             c.effect,
             f"{c.better}/{c.worse}/{c.same}",
             None if c.detectable is None else 100 * c.detectable,
+            *([c.wins] if won else []),
         ]
         for c in comparisons
     ]
@@ -105,6 +115,11 @@ def comparison_table(name: str, title: str, comparisons: Sequence[Comparison], n
         "mean difference over its standard deviation between tasks; the last column is the smallest true "
         "difference that so many tasks would show with 80% power."
     )
+    if won:
+        explained += (
+            " The win rate is how often a sample of the model has a higher R than one of the other on the "
+            "same task, ties counting half."
+        )
     return Table(name, title, columns, rows, f"{explained} {note}".strip())
 
 
@@ -132,12 +147,14 @@ def verdict_table(
     return Table(name, title, columns, rows, explained)
 
 
-def bars_figure(name: str, title: str, caption: str, rows: Sequence[tuple[str, Estimate]]) -> list[Figure]:
+def bars_figure(
+    name: str, title: str, caption: str, rows: Sequence[tuple[str, Estimate]], metric: str = "pass@1"
+) -> list[Figure]:
     """Bars with intervals, or nothing where matplotlib is not installed."""
     if not rows or not figures.available():
         return []
     told = "; ".join(f"{label} {100 * e.value:.1f}%" for label, e in rows)
-    return [Figure(name, title, caption, figures.bars("pass@1", rows), told)]
+    return [Figure(name, title, caption, figures.bars(metric, rows), told)]
 
 
 def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table:
@@ -168,6 +185,21 @@ def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table
         Column("with a refinement", "number"),
     ]
     return Table(name, title, columns, rows)
+
+
+def kinds_table(name: str, items: Sequence[Feedback], tasks: Mapping[str, Task]) -> Table:
+    """What a model's feedback addresses, beside the paper's Table 5."""
+    columns = [
+        Column("kind"),
+        Column("this model", "percent", 0),
+        Column("people (paper)", "percent", 0),
+        Column("InstructGPT (paper)", "percent", 0),
+    ]
+    note = (
+        f"Shares of {len(items)} texts by a model, tagged by rules; the paper's are of 50 each, tagged by "
+        "its authors. A text may be of several kinds, but for those that are no feedback."
+    )
+    return Table(name, "Kinds of bug in feedback by a model.", columns, kinds.table5(items, tasks), note)
 
 
 def edit_figure(name: str, refinements: Iterable[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:

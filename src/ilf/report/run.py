@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from ilf.metrics import Comparison, Evaluation, compare, with_holm
-from ilf.records import Program, Refinement, Verdict
+from ilf.feedback import kinds
+from ilf.metrics import MEAN_R, Comparison, Evaluation, common, compare, with_holm
+from ilf.records import Program, Refinement, Task, Verdict
 from ilf.report import figures, items, parts
 from ilf.report.content import Cell, Column, Document, Figure, Item, Section, Table
 from ilf.report.load import ARM_NAMES, RoundData, RunData, stages
 from ilf.rounds import best_round, curve
 from ilf.runfolder import RunFolder, digest
 from ilf.steps.sampling import sample_counts
+from ilf.terminal import percent
 
 
 def document(run: RunData) -> Document:
@@ -22,7 +24,11 @@ def document(run: RunData) -> Document:
     report = Document(
         title=f"Run {run.name}",
         claim=claim(run, evaluations, comparisons),
-        about=[parts.ABOUT, parts.READING, *run.notes],
+        about=[
+            parts.ABOUT,
+            parts.READING_R if any(e.reward for e in evaluations.values()) else parts.READING,
+            *run.notes,
+        ],
         settings=run.config_text,
     )
     if evaluations:
@@ -30,7 +36,7 @@ def document(run: RunData) -> Document:
     report.sections += _by_round(run)
     for data in run.rounds:
         if data.programs or data.feedback:
-            report.sections.append(_round_section(data, many=len(run.rounds) > 1))
+            report.sections.append(_round_section(data, run.tasks, many=len(run.rounds) > 1))
     report.items = explorer_items(run)
     report.provenance = provenance(run)
     return report
@@ -42,28 +48,29 @@ def compare_stages(evaluations: dict[str, Evaluation]) -> list[Comparison]:
     found: list[Comparison] = []
     for label in labels[1:]:
         a, b = evaluations[labels[0]], evaluations[label]
-        shared = sorted(a.pass_at.keys() & b.pass_at.keys())
+        shared = common([a, b])
         found += [compare([a], [b], names=(labels[0], label), k=k) for k in shared]
     return with_holm(found)
 
 
 def claim(run: RunData, evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> str:
     """The result in one sentence with its interval."""
-    first = [c for c in comparisons if c.metric == "pass@1"] or list(comparisons)
+    first = [c for c in comparisons if c.metric in ("pass@1", MEAN_R)] or list(comparisons)
     if not first:
         reached = [label for label, rows in _progress(run) if rows]
         done = f"so far there are {', '.join(reached)}" if reached else "nothing is there yet"
         return f"This run is not finished: {done}."
     last = first[-1]
     a, b = evaluations[last.a], evaluations[last.b]
-    k = 1 if last.metric == "pass@1" else max(a.pass_at)
     count = sum(len(data.feedback) for data in run.rounds)
     d = last.difference
+    wins = "" if last.wins is None else f", with a win rate of {percent(last.wins)} over what it wrote before"
     return (
         f"After learning from {count} pieces of feedback the model's {last.metric} on {last.tasks} tasks it "
-        f"had not seen went from {100 * a.pass_at[k].value:.1f}% to {100 * b.pass_at[k].value:.1f}%: "
+        f"had not seen went from {100 * a.rates[last.metric].value:.1f}% to "
+        f"{100 * b.rates[last.metric].value:.1f}%: "
         f"{100 * d.value:+.1f} points, 95% interval [{100 * d.low:+.1f}, {100 * d.high:+.1f}], "
-        f"{parts.verdict_words(last)}."
+        f"{parts.verdict_words(last)}{wins}."
     )
 
 
@@ -78,6 +85,7 @@ def _progress(run: RunData) -> list[tuple[str, int]]:
 
 def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison]) -> Section:
     first = next(iter(evaluations.values()))
+    metric = next(iter(first.rates), "pass@1")
     section = Section("result", "Result on held-out tasks")
     where = (
         f"split {first.split}, {len(first.tasks)} tasks, {first.n} samples each at temperature "
@@ -87,9 +95,10 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
     section.parts.append(parts.evaluation_table("result", "Pass rates.", evaluations))
     section.parts += parts.bars_figure(
         "result-bars",
-        "pass@1 before and after.",
+        f"{metric} before and after.",
         where.capitalize() + ".",
-        [(label, e.pass_at[1]) for label, e in evaluations.items() if 1 in e.pass_at],
+        [(label, e.rates[metric]) for label, e in evaluations.items() if metric in e.rates],
+        metric,
     )
     if comparisons:
         section.parts.append(parts.comparison_table("comparison", "Paired differences.", comparisons))
@@ -98,13 +107,14 @@ def _result(evaluations: dict[str, Evaluation], comparisons: Sequence[Comparison
             [c for c in comparisons if c.metric in ("pass@1", comparisons[0].metric)][-1].power
         )
     own, final = evaluations.get(ARM_NAMES["own"]), [*evaluations.values()][-1]
-    if own is not None and 1 in own.pass_at.keys() & final.pass_at.keys():
-        d = compare([own], [final]).difference
+    if own is not None and metric in ("pass@1", MEAN_R) and metric in own.rates.keys() & final.rates.keys():
+        d = compare([own], [final], k=MEAN_R if metric == MEAN_R else 1).difference
         section.text.append(
             f"Beside fine-tuning on the model's own correct samples, which need no feedback, it makes "
-            f"{100 * d.value:+.1f} points of pass@1 [{100 * d.low:+.1f}, {100 * d.high:+.1f}]."
+            f"{100 * d.value:+.1f} points of {metric} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]."
         )
-    section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
+    if metric != MEAN_R:
+        section.parts.append(parts.gates_table("gates", "Shown and hidden tests apart.", evaluations))
     return section
 
 
@@ -115,15 +125,16 @@ def _by_round(run: RunData) -> list[Section]:
         return []
     section = Section("by-round", "Round by round")
     held_out = [(data.evaluation.arms["before"], data.evaluation.arms["after"]) for data in done]
+    metric = next(iter(held_out[0][0].rates), "pass@1")
     columns = [
         Column("model"),
         Column("feedback", "number"),
-        Column("pass@1", "percent", bar=True),
+        Column(metric, "percent", bar=True),
         Column("lost"),
     ]
     asked = [0, *(len(data.feedback) for data in done)]
     rows: list[list[Cell]] = [
-        [label, items, e.pass_at.get(1), lost]
+        [label, items, e.rates.get(metric), lost]
         for (label, e, lost), items in zip(curve(held_out), asked, strict=True)
     ]
     note = "Lost: held-out tasks that the model before solved at least once and this one never."
@@ -131,7 +142,7 @@ def _by_round(run: RunData) -> list[Section]:
     validated = [pair for data in done if (pair := data.evaluation.validated) is not None]
     series = {"held-out tasks": held_out} | ({"validation tasks": validated} if validated else {})
     lines = {
-        name: [(float(x), e.pass_at[1]) for x, (_, e, _) in enumerate(curve(pairs)) if 1 in e.pass_at]
+        name: [(float(x), e.rates[metric]) for x, (_, e, _) in enumerate(curve(pairs)) if metric in e.rates]
         for name, pairs in series.items()
     }
     if figures.available() and all(lines.values()):
@@ -139,9 +150,9 @@ def _by_round(run: RunData) -> list[Section]:
             f"{name}: " + ", ".join(f"{100 * e.value:.1f}%" for _, e in points)
             for name, points in lines.items()
         )
-        drawing = figures.curves({"pass@1": lines}, "round (0: the model that it started from)")
+        drawing = figures.curves({metric: lines}, "round (0: the model that it started from)")
         caption = "Bands: 95% intervals over tasks."
-        section.parts.append(Figure("rounds-curve", "pass@1 by round.", caption, drawing, told))
+        section.parts.append(Figure("rounds-curve", f"{metric} by round.", caption, drawing, told))
     if run.manifest is not None and run.manifest.stopped:
         section.text.append(f"It stopped early: {run.manifest.stopped}.")
     best = best_round(RunFolder(run.path))
@@ -154,7 +165,7 @@ def _by_round(run: RunData) -> list[Section]:
     return [section]
 
 
-def _round_section(data: RoundData, *, many: bool) -> Section:
+def _round_section(data: RoundData, known: Mapping[str, Task], *, many: bool) -> Section:
     number = data.number
     suffix = f"-{number}" if many else ""
     section = Section(f"round{suffix}", f"Round {number}, step by step" if many else "The run, step by step")
@@ -172,6 +183,8 @@ def _round_section(data: RoundData, *, many: bool) -> Section:
     if data.feedback:
         section.text.append(f"2. Feedback was given on {len(data.feedback):,} wrong programs.")
         section.parts.append(parts.feedback_table(f"feedback{suffix}", "Feedback.", data.feedback))
+        if written := kinds.by_model(data.feedback):
+            section.parts.append(parts.kinds_table(f"kinds{suffix}", written, known))
     if data.refinements:
         passing = {r.task_id for r in data.refinements if r.verdict is not None and r.verdict.passed}
         refined = {r.task_id for r in data.refinements}

@@ -150,6 +150,7 @@ def _append(
         for verdict in judge(source()):
             row = waiting.pop(0)
             row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
+            row |= {} if verdict.reward is None else {"reward": verdict.reward}
             file.write(_line(row | {"shared": verdict.shared}))
             statuses[verdict.status] += 1
             shared.update([verdict.task_id] if verdict.shared else [])

@@ -24,7 +24,10 @@ from ilf.tasks import source_hash
 
 @dataclass(frozen=True)
 class Evaluate(Step[Path]):
-    """pass@k of models on held-out tasks, and their paired difference; steps of its own sample and verify."""
+    """pass@k of models on held-out tasks (mean R, where a reward decides), and their paired difference.
+
+    Steps of its own sample and verify.
+    """
 
     file = "8-evaluation.json"
 
@@ -50,7 +53,7 @@ class Evaluate(Step[Path]):
             "tasks": source_hash(self.tasks),
             "evaluation": self.evaluation.model_dump(exclude={"control"}),
             "refinements": digest(self.refinements.path),
-            "verify": self.verify.model_dump(exclude={"workers"}),
+            "verify": self.verify.deciding(),
             "seed": self.seed,
             **({"validation": source_hash(self.validation)} if self.validation else {}),
         }
@@ -189,8 +192,9 @@ def refuse_leaks(evaluated: Iterable[str], seen: Mapping[str, Iterable[str]]) ->
 def _compared(
     results: Mapping[str, metrics.Evaluation], pairs: Sequence[tuple[str, str]], ks: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Paired tests of (a, b) for each k, as JSON; corrected as one family."""
-    found = [metrics.compare([results[a]], [results[b]], k=k) for a, b in pairs for k in ks]
+    """Paired tests of (a, b) for each k, or of mean R, as JSON; corrected as one family."""
+    by = metrics.common(results.values(), ks)
+    found = [metrics.compare([results[a]], [results[b]], k=k) for a, b in pairs for k in by]
     return [c.model_dump(mode="json") for c in metrics.with_holm(found)]
 
 

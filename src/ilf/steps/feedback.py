@@ -30,12 +30,13 @@ class Gather(Step[list[Feedback]]):
         return {
             "programs": digest(asked.programs.path),
             "verdicts": digest(asked.verdicts.path),
-            "feedback": asked.settings.model_dump(exclude={"wait"}),
+            "feedback": asked.settings.deciding(),
             "recorded": None if asked.recorded is None else digest(asked.recorded),
             "writer": None if asked.writer is None else asked.writer.identity(),
-            "verify": asked.verify.model_dump(exclude={"workers"}),
+            "verify": asked.verify.deciding(),
             "seed": asked.seed,
             **({"round": asked.round} if asked.round > 1 else {}),
+            **({"exports": _exports(asked)} if "review" in asked.settings.sources else {}),
         }
 
     def run(self, job: Job) -> dict[str, float]:
@@ -80,3 +81,7 @@ class Gather(Step[list[Feedback]]):
         if unknown is not None:
             raise DataError(f"{out}: feedback on task {unknown!r}, which is in no split of this run")
         return items
+
+
+def _exports(asked: Asked) -> list[str]:
+    return [digest(Path(path)) for path in asked.settings.review.exports]

@@ -58,7 +58,7 @@ class Learn(Step[Model]):
         if self.learner.name != "sft":  # which reads examples alone
             found["tasks"] = source_hash([self.tasks[name] for name in sorted(self.tasks)])
             found["teacher"] = None if self.teacher is None else self.teacher.identity()
-            found["verify"] = self.verify.model_dump(exclude={"workers"})
+            found["verify"] = self.verify.deciding()
         return found
 
     def cost(self) -> Cost:

@@ -71,7 +71,7 @@ class Refine(Step[Rows[Refinement]]):
             "feedback": [item.to_json() for item in self.feedback],
             "tasks": source_hash([self.tasks[name] for name in sorted({f.task_id for f in self.feedback})]),
             "sampling": self.sampling.model_dump(),
-            "verify": self.verify.model_dump(exclude={"workers"}),
+            "verify": self.verify.deciding(),
             "use_feedback": self.use_feedback,
             "seed": self.seed,
             "what": self.what,
@@ -104,7 +104,7 @@ class Refine(Step[Rows[Refinement]]):
             completions = sampled(writer, asked, self.sampling, bar)
             for number, batch, samples in zip(prompts, asked, completions, strict=True):
                 rows = self._rows(writer, batch, batches[number], samples)
-                growing.append(self._verified(job, rows))
+                growing.append(self._verified(job, rows, batches[number]))
         rows_written = Rows(growing.part, Refinement)
         refuse_failures((r.verdict for r in rows_written if r.verdict is not None), self.max_sandbox_errors)
         growing.finish()
@@ -152,8 +152,11 @@ class Refine(Step[Rows[Refinement]]):
             )
         return rows
 
-    def _verified(self, job: Job, rows: Sequence[Refinement]) -> list[Refinement]:
-        programs = [Program(task_id=row.task_id, code=row.code) for row in rows]
+    def _verified(self, job: Job, rows: Sequence[Refinement], items: Sequence[Feedback]) -> list[Refinement]:
+        programs = [
+            Program(task_id=row.task_id, code=row.code, follows=items[place // self.sampling.n])
+            for place, row in enumerate(rows)
+        ]
         verdicts = job.place.verify(self.tasks, programs, self.verify)
         return [
             row.model_copy(update={"verdict": verdict}) for row, verdict in zip(rows, verdicts, strict=True)

@@ -66,7 +66,7 @@ class RefineByParts(Refine):
                 prompts = [self._prompt(writer, item) for item in items]
                 left = [self.tasks[item.task_id] for item in items]
                 require_room(writer, prompts, self.sampling, left, job.out)
-                rows = self._verified(job, self._sampled(writer, prompts, items, number, bar))
+                rows = self._verified(job, self._sampled(writer, prompts, items, number, bar), items)
                 refuse_failures((r.verdict for r in rows if r.verdict is not None), self.max_sandbox_errors)
                 for place, chain in enumerate(live):
                     _advance(chain, rows[place * self.sampling.n : (place + 1) * self.sampling.n])
@@ -97,8 +97,9 @@ def _next(chain: _Chain, number: int) -> Feedback:
     return chain.item.model_copy(update={"code": chain.refinement.code, "text": chain.parts[number]})
 
 
-def _passes(verdict: Verdict) -> tuple[bool, int]:
-    return verdict.passed, sum(result is True for result in verdict.tests)
+def _passes(verdict: Verdict) -> tuple[bool, float]:
+    worth = sum(result is True for result in verdict.tests) if verdict.reward is None else verdict.reward
+    return verdict.passed, worth
 
 
 def _advance(chain: _Chain, rows: Sequence[Refinement]) -> None:

@@ -57,7 +57,7 @@ class Verify(Step[Rows[Verdict]]):
         return {
             "programs": content,
             "tasks": source_hash([self.tasks[task_id] for task_id in sorted(of_programs)]),
-            "verify": self.verify.model_dump(exclude={"workers"}),
+            "verify": self.verify.deciding(),
         }
 
     def cost(self) -> Cost:

@@ -18,6 +18,7 @@ from ilf.terminal import console
 
 if TYPE_CHECKING:
     from ilf.prompts import Style
+    from ilf.rewardconfig import RewardConfig
     from ilf.sandbox import Where
 
 NAMED = 20
@@ -121,14 +122,23 @@ def in_full(task: Task, style: str = "completion") -> str:
     return "\n\n".join(f"--- {title} ---\n{text}" if title else text for title, text in sections) + "\n"
 
 
-def _verifier(tasks: Sequence[Task], cpu_seconds: float, unsafe: bool, isolation: Where = "auto") -> Verify:
+def _verifier(
+    tasks: Sequence[Task],
+    cpu_seconds: float,
+    unsafe: bool,
+    isolation: Where = "auto",
+    reward: RewardConfig | None = None,
+) -> Verify:
     from ilf import kinds
     from ilf.config import VerifyConfig
+    from ilf.rewardconfig import RewardConfig
     from ilf.sandbox import Limits
 
     # Twice as much by the clock: a program that waits is stopped, one on a busy machine is not.
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=2 * cpu_seconds)
-    settings = VerifyConfig(limits=limits, unsafe=unsafe, isolation=isolation)
+    settings = VerifyConfig(
+        limits=limits, unsafe=unsafe, isolation=isolation, reward=reward or RewardConfig()
+    )
     by_id = {task.task_id: task for task in tasks}
 
     def verify(programs: Iterable[Program]) -> Iterator[Verdict]:
@@ -146,6 +156,7 @@ def check(
     isolation: Where = "auto",
     unsafe: bool = False,
     columns: Mapping[str, str] | None = None,
+    reward: RewardConfig | None = None,
 ) -> int:
     """Run every reference program, and the programs of feedback; print what is wrong, and counts.
 
@@ -157,6 +168,7 @@ def check(
         isolation: where tests run, for tasks that leave it open; see `ilf.sandbox.Verifier`.
         unsafe: without isolation.
         columns: field of a task → column (`--map`).
+        reward: what texts are worth; needed for tasks of kind `text`.
 
     Returns:
         The exit status: 0 when there is nothing to complain about, 1 otherwise.
@@ -169,7 +181,7 @@ def check(
         feedback = SUITES[source] / "feedback.jsonl"
     items = recorded.read(feedback, None if ids else by_id) if feedback is not None else []
     items = [item for item in items if item.task_id in by_id]
-    verify = _verifier(tasks, cpu_seconds, unsafe, isolation)
+    verify = _verifier(tasks, cpu_seconds, unsafe, isolation, reward)
     checked = check_tasks(tasks, verify)
     complaints = check_feedback(items, by_id, verify)
     apart = [by_id[v.task_id] for v in checked.failing if not v.shared]

@@ -83,6 +83,14 @@ def _scores(evaluation: Mapping[str, Any] | None) -> list[str]:
     if not evaluation:
         return ["Not evaluated."]
     first = next(iter(evaluation.values()))
+    if all(result.get("reward") for result in evaluation.values()):
+        return [
+            f"Mean R on the split `{first['split']}`, {first['n']} samples a task at temperature "
+            f"{first['temperature']:g}; 95% intervals over tasks in brackets.\n",
+            "| model | mean R |",
+            "|---|---|",
+            *(f"| {arm} | {_interval(result['reward'])} |" for arm, result in evaluation.items()),
+        ]
     ks = sorted({int(k) for result in evaluation.values() for k in result["pass_at"]})
     rows = [
         f"On the split `{first['split']}`, {first['n']} samples a task at temperature "

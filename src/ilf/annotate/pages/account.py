@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ilf.annotate import accounts
-from ilf.annotate.checks import EXPLAINED
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.schema import Link
 from ilf.annotate.security import same_origin
 from ilf.annotate.store import Refused
 from ilf.annotate.web import back_to
+from ilf.feedback.tagger import MEANINGS
 
 router = APIRouter(include_in_schema=False)
 
@@ -110,7 +110,7 @@ def guide(request: Request, new: str = "") -> Response:
         caller=web.caller(request),
         new=bool(new),
         examples=_examples(),
-        explained=EXPLAINED,
+        explained=MEANINGS,
     )
 
 

@@ -8,11 +8,12 @@ from starlette.responses import Response
 
 from ilf.annotate import own_work, review
 from ilf.annotate.answers import clean, content, program, verdict
-from ilf.annotate.checks import CATEGORIES, EXPLAINED, HINTS
+from ilf.annotate.checks import CATEGORIES, HINTS
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.pages.work import draft_of
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Caller, Id, Web, back_to
+from ilf.feedback.tagger import MEANINGS
 from ilf.records import Task, Verdict
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +49,7 @@ def _page(
         code=clean(program(chosen).code), draft=content(row),
         checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
         others=review.others(web.store, row), log=own_work.history(web.store, f"answers/{row.id}"),
-        categories=CATEGORIES, explained=EXPLAINED, hint_texts=HINTS, problem=problem,
+        categories=CATEGORIES, explained=MEANINGS, hint_texts=HINTS, problem=problem,
     )  # fmt: skip
 
 

@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response
 
 from ilf.annotate import own_work, queue
 from ilf.annotate.answers import Draft, Work, clean, program, verdict
-from ilf.annotate.checks import CATEGORIES, EXPLAINED, Hint, check, edits
+from ilf.annotate.checks import CATEGORIES, Hint, check, edits
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Conflict, Refused
 from ilf.annotate.web import Caller, Id, Told, Web, back_to, wants_json
+from ilf.feedback.tagger import MEANINGS
 from ilf.records import Verdict, describe
 
 router = APIRouter(include_in_schema=False)
@@ -121,7 +122,7 @@ def _page(
         "refined": bool(draft.refinement) and draft.refinement != clean(program(chosen).code),
         "originals": {str(c["id"]): c["code"] for c in candidates},
         "categories": CATEGORIES,
-        "explained": EXPLAINED,
+        "explained": MEANINGS,
         "reasons": REASONS,
         "key": secrets.token_urlsafe(12),
         "mine": own_work.my_progress(web.store, caller.id),
