@@ -8,6 +8,7 @@ Its numbers mean nothing.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ilf import costs, models
@@ -122,17 +123,22 @@ def known_rates(folder: Path, model: str) -> tuple[dict[str, float], list[Path]]
     return rates, sources
 
 
-def print_expected(config: RunConfig, folder: Path) -> None:
+def print_expected(config: RunConfig, folder: Path) -> dict[str, dict[str, float | None]]:
     """Say what a run would take at most, and where a rate is known how long.
 
     Args:
         config: of the run.
         folder: its run folder, which need not be there.
+
+    Returns:
+        Step → samples, tokens, memory and disk (bytes), and seconds (None where no rate is known).
     """
     rates, sources = known_rates(folder, config.model)
     rows, total = [], 0.0
+    found: dict[str, dict[str, float | None]] = {}
     for name, cost in expected(config, prepare_tasks(config)).items():
         seconds = (cost.samples or cost.tokens) / rates[name] if name in rates else None
+        found[name] = {**asdict(cost), "seconds": seconds}
         total += seconds or 0.0
         rows.append(
             [
@@ -151,6 +157,7 @@ def print_expected(config: RunConfig, folder: Path) -> None:
         say(f"times, {duration(total)} in all, at the rates of {', '.join(map(str, sources))}")
     else:
         say(f"no times: no run of {config.model} beside {folder} says how fast it is")
+    return found
 
 
 def _with_annotated_tasks(config: RunConfig) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -112,9 +113,10 @@ def progress(what: str, total: int, start: int = 0, every: float = 30.0) -> Iter
         what: a word or two.
         total: units in all.
         start: units that need no work.
-        every: seconds between plain lines where standard error is no terminal.
+        every: seconds between plain lines where standard error is no terminal, or a dumb one.
     """
-    if sys.stderr.isatty() and not _quiet:
+    # A dumb terminal, as an editor's, can move no cursor.
+    if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not _quiet:
         bar = _Bar(what, total, start)
         with bar.bar:
             yield bar

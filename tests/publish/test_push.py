@@ -79,7 +79,7 @@ def test_a_model_with_its_card_and_its_adapter(run, tmp_path):
     (model / "adapter").mkdir()
     (model / "adapter" / "adapter_config.json").write_text("{}")
     try:
-        said = push(run, str(tmp_path / "out"))
+        said = push(run, str(tmp_path / "out")).said
         assert (tmp_path / "out/model/README.md").is_file() and not (tmp_path / "out/model/adapter").exists()
         assert (tmp_path / "out/adapter/adapter_config.json").is_file()
         assert f"use it: vllm serve {tmp_path}/out/model" in said and any("unmerged" in line for line in said)
@@ -101,12 +101,12 @@ def test_the_hub_gets_a_model_and_a_data_set_private_unless_asked(run, monkeypat
             asked.append((repo_id, sorted(p.name for p in __import__("pathlib").Path(folder_path).iterdir())))
 
     monkeypatch.setattr(hub, "HfApi", Api)
-    said = push(run, "hub:me/toy")
+    said = push(run, "hub:me/toy").said
     assert asked == [
         ("me/toy-examples", "dataset", True),
         ("me/toy-examples", ["README.md", "data", "predictions"]),
     ]
-    assert said == ["dataset me/toy-examples, private: dataset", "there is no model with weights in this run"]
+    assert said == ("dataset me/toy-examples, private: dataset", "there is no model with weights in this run")
     asked.clear()
     push(run, "hub:me/toy", public=True)
     assert asked[0] == ("me/toy-examples", "dataset", False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ilf.commands.options import (
+    AsJson,
     Ids,
     Source,
     Unsafe,
     limits_of,
 )
+from ilf.output import answer
 
 feedback_app = typer.Typer(no_args_is_help=True, help="What to say about wrong programs, from where it is.")
 
@@ -30,18 +33,20 @@ def feedback_explain(
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run programs and say in words why each wrong one fails: the feedback source `execution`.
 
     Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
     """
-    from ilf import standalone
+    from ilf import failures
     from ilf.config import VerifyConfig
 
-    standalone.explain(
+    counts = failures.explain(
         tasks, programs, out, ids=ids, verify=VerifyConfig(limits=limits_of(limits), unsafe=unsafe),
         hide_tests=not show_tests,
     )  # fmt: skip
+    answer({"out": out, **counts})
 
 
 @feedback_app.command("rank")
@@ -59,17 +64,19 @@ def feedback_rank(
         Path | None, typer.Option(help="Refinements that follow the other source, on the same tasks.")
     ] = None,
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Which failed tasks to ask people about first, and whether that order beats a random one.
 
     Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
     """
-    from ilf import standalone
+    from ilf import failures
     from ilf.config import VerifyConfig
 
-    standalone.rank(
+    found = failures.rank(
         tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest
     )
+    answer(found)
 
 
 @feedback_app.command("agree")
@@ -77,15 +84,16 @@ def feedback_agree(
     tasks: Source,
     feedback: Annotated[Path, typer.Option(help="Feedback with tags: our JSONL, or any known form.")],
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """How far kinds of bug by machine agree with the tags of its authors (Cohen's kappa).
 
     Example: ilf feedback agree --tasks starter --feedback src/ilf/tasks/starter/feedback.jsonl
     """
-    from ilf import standalone
+    from ilf import failures
     from ilf.config import VerifyConfig
 
-    standalone.agree(tasks, feedback, verify=VerifyConfig(unsafe=unsafe))
+    answer(failures.agree(tasks, feedback, verify=VerifyConfig(unsafe=unsafe)))
 
 
 @feedback_app.command("import")
@@ -101,6 +109,7 @@ def feedback_import(
         str | None, typer.Option(help="Task source whose tests count, by the function's name.")
     ] = None,
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
 
@@ -109,4 +118,8 @@ def feedback_import(
     from ilf.config import VerifyConfig
     from ilf.review.command import import_reviews
 
-    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
+    found = import_reviews(
+        exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe)
+    )
+    dropped = Counter(why for _, why in found.dropped)
+    answer({"out": out, "tasks": len(found.tasks), "feedback": len(found.feedback), "dropped": dropped})

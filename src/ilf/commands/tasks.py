@@ -16,6 +16,7 @@ from ilf.commands.options import (
     Style,
     Unsafe,
 )
+from ilf.output import answer, tell
 
 tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
 config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
@@ -35,7 +36,8 @@ def config_show(
     from ilf.settings import show
 
     settings = load_config(config, overrides)
-    typer.echo(settings.model_dump_json(indent=2) + "\n" if as_json else show(settings), nl=False)
+    tell(show(settings).rstrip("\n"))
+    answer(settings)
 
 
 @config_app.command("schema")
@@ -44,6 +46,7 @@ def config_schema(
         Literal["run", "study", "task"],
         typer.Argument(help="Of which file: a run's, a study's, a task's row."),
     ] = "run",
+    as_json: AsJson = False,
 ) -> None:
     """The JSON schema that editors complete settings from.
 
@@ -51,6 +54,7 @@ def config_schema(
     """
     from ilf.settings import schema
 
+    # It is JSON for people and machines alike.
     typer.echo(schema(kind), nl=False)
 
 
@@ -70,7 +74,7 @@ def tasks_show(
     from ilf.tasks.command import show
     from ilf.tasks.formats.mapped import parse_map
 
-    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns), as_json=as_json)
+    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
 
 
 @tasks_app.command("convert")
@@ -79,6 +83,7 @@ def tasks_convert(
     out: Annotated[Path, typer.Option(help="The JSONL file to write, in our form.")],
     ids: Ids = None,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write tasks of any known form in ours.
 
@@ -102,6 +107,7 @@ def tasks_check(
     isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
 
@@ -124,6 +130,7 @@ def tasks_audit(
     ids: Ids = None,
     unsafe: Unsafe = False,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
 

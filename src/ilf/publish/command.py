@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,21 @@ SUFFIX = "-examples"
 """Of the data set's name on the hub, behind the model's."""
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """Where what was pushed lies: folders, or names on the hub."""
+
+    model: str | None
+    adapter: str | None
+    dataset: str
+    examples: int
+    said: tuple[str, ...]
+    """The same in words, and how the model is used."""
+
+
 def push(
     run: Path, to: str, *, number: int | None = None, public: bool = False, names: bool = False
-) -> list[str]:
+) -> Pushed:
     """Publish what a run made into a folder or on the hub.
 
     Args:
@@ -27,7 +40,7 @@ def push(
         names: name the authors of feedback.
 
     Returns:
-        What to say: where things lie, and how the model is used.
+        Where things lie, and how the model is used.
 
     Raises:
         UserError: nothing to publish, no such account, or no network.
@@ -45,7 +58,10 @@ def push(
         if made.model is not None and made.adapter is not None:
             said.append(_upload(api, f"{name}-adapter", "model", made.adapter, public))
         said.append(_upload(api, name + SUFFIX, "dataset", made.dataset, public))
-    return [*said, *_use(name if weights is not None else None)]
+    said += _use(name if weights is not None else None)
+    model = None if made.model is None else name
+    adapter = None if made.adapter is None else name if model is None else f"{name}-adapter"
+    return Pushed(model, adapter, name + SUFFIX, made.examples, tuple(said))
 
 
 def _api(name: str) -> Any:
@@ -73,13 +89,15 @@ def _upload(api: Any, name: str, kind: str, folder: Path, public: bool) -> str:
     return f"{kind} {name}, {'public' if public else 'private'}: {folder.name}"
 
 
-def _told(made: Published) -> list[str]:
+def _told(made: Published) -> Pushed:
     said = [f"{made.dataset}: {made.examples} examples with their lineage"]
     if made.adapter is not None:
         said.append(f"{made.adapter}: the adapter, unmerged (PEFT; vllm serve BASE --enable-lora)")
     if made.model is not None:
         said.append(f"{made.model}: the model, with its card")
-    return [*said, *_use(None if made.model is None else str(made.model))]
+    said += _use(None if made.model is None else str(made.model))
+    model, adapter = (None if path is None else str(path) for path in (made.model, made.adapter))
+    return Pushed(model, adapter, str(made.dataset), made.examples, tuple(said))
 
 
 def _use(model: str | None) -> list[str]:
