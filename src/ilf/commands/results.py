@@ -57,7 +57,7 @@ def push(
 def runs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B."),
+        typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B; watch RUN."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +66,17 @@ def runs(
     Example: ilf runs
 
     Example: ilf runs compare runs/a runs/b
+
+    Example: ilf runs watch runs/starter     (as it goes on, with curves of loss and pass rate)
     """
+    if words and words[0] == "watch":
+        from ilf.errors import UserError
+        from ilf.watch import watch
+
+        if len(words) != 2:
+            raise UserError(f"ilf runs watch takes one folder, got {len(words) - 1}: ilf runs watch runs/a")
+        watch(Path(words[1]))
+        return
     from ilf.runs import runs as command
 
     found, text = command(words or [])
