@@ -5,7 +5,6 @@ It only reads: the run itself knows nothing of who looks, and may be on another 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ilf.errors import DataError
 from ilf.output import answer
 from ilf.progress import duration
+from ilf.report.load import json_rows, training_rows
 from ilf.runfolder import Manifest, RoundFolder, RunFolder
 from ilf.runs import row_of
 from ilf.terminal import console
@@ -28,7 +28,6 @@ EVERY = 2.0
 """Seconds between looks."""
 WIDTH, HEIGHT = 60, 5
 """Of a curve, in characters."""
-LOG = "training_log.jsonl"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -78,9 +77,8 @@ def look(path: Path) -> Look:
     loss, passing = [], []
     for number, files in enumerate(folder.rounds(), start=1):
         of_round = f", round {number}" if len(folder.rounds()) > 1 else ""
-        for what, model in (("πRefine", files.refiner), ("πθ*", files.model), ("control", files.control)):
-            if values := _losses(model):
-                loss.append(Curve(f"{what}{of_round}", values))
+        for what, rows in training_rows(files).items():
+            loss.append(Curve(f"{what}{of_round}", tuple(row["loss"] for row in rows)))
         for what, file in _judged(files):
             if values := _passes(file):
                 passing.append(Curve(f"{what}{of_round}", values))
@@ -101,14 +99,6 @@ def _lines(path: Path) -> int:
     return 0
 
 
-def _losses(model: Path) -> tuple[float, ...]:
-    """Of a fine-tuning: while it goes on in its hidden folder, then in the model's."""
-    for path in (model.with_name(f".{model.name}.partial") / LOG, model / LOG):
-        if path.is_file():
-            return tuple(row["loss"] for row in _rows(path) if "loss" in row)
-    return ()
-
-
 def _judged(files: RoundFolder) -> list[tuple[str, Path]]:
     held_out = [(f"{arm}, held out", files.evaluation_verdicts(arm)) for arm in ("before", "own", "after")]
     return [("programs", files.verdicts), ("refinements", files.refinements), *held_out]
@@ -126,21 +116,12 @@ def _passes(path: Path) -> tuple[float, ...]:
 @lru_cache(maxsize=64)
 def _running(path: Path, size: int, changed: int) -> tuple[float, ...]:
     passed: list[bool] = []
-    for row in _rows(path):
+    for row in json_rows(path):
         verdict = row.get("verdict", row)
         if verdict is not None and verdict.get("status") not in (None, "sandbox_error"):
             passed.append(verdict["status"] == "passed")
     ends = sorted({max(1, round(len(passed) * (i + 1) / WIDTH)) for i in range(WIDTH)}) if passed else []
     return tuple(sum(passed[:end]) / end for end in ends)
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError):  # a row that is being written
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    yield row
 
 
 def drawn(values: Sequence[float], width: int = WIDTH, height: int = HEIGHT) -> list[str]:

@@ -19,17 +19,22 @@ def report(
     tasks: Annotated[
         str | None, typer.Option(help="Task source, for the descriptions where a file stands alone.")
     ] = None,
+    to: Annotated[
+        list[str], typer.Option(help="Send its numbers to tensorboard, wandb or trackio; again for more.")
+    ] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """One self-contained HTML file on a run, on two, or on a file of programs.
 
     Example: ilf report runs/starter
+
+    Example: ilf report runs/starter --to tensorboard
     """
     from ilf.report.command import report as command
     from ilf.study import report as study_report
 
     of_study = len(paths) == 1 and study_report.is_study(paths[0])
-    path = study_report.rebuild(paths[0], out) if of_study else command(paths, out, tasks)
+    path = study_report.rebuild(paths[0], out, to) if of_study else command(paths, out, tasks, to)
     tell(f"Report: {path}")
     answer({"report": path})
 
