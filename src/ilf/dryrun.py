@@ -123,6 +123,22 @@ def known_rates(folder: Path, model: str) -> tuple[dict[str, float], list[Path]]
     return rates, sources
 
 
+def say_expected(config: RunConfig, tasks: Tasks, folder: Path) -> None:
+    """Say in two lines what a run takes at most, and how long where earlier runs tell how fast it goes."""
+    steps = expected(config, tasks)
+    total = sum(steps.values(), Cost())
+    rounds = "" if config.rounds == 1 else f" each of {config.rounds} rounds"
+    say(f"at most{rounds}: {total.words()}")
+    rates, sources = known_rates(folder, config.model)
+    if sources:
+        seconds = sum((c.samples or c.tokens) / rates[name] for name, c in steps.items() if name in rates)
+        unknown = [name for name in steps if name not in rates]
+        without = f", without {', '.join(unknown)}" if unknown else ""
+        say(f"about {duration(seconds)}{rounds} at the rates of {', '.join(map(str, sources))}{without}")
+    else:
+        say("how long: each step says it after its first seconds, at the rate measured in them")
+
+
 def print_expected(config: RunConfig, folder: Path) -> dict[str, dict[str, float | None]]:
     """Say what a run would take at most, and where a rate is known how long.
 
