@@ -45,15 +45,19 @@ def push(
     round: Annotated[int | None, typer.Option(min=1, help="Of which round; the last by default.")] = None,
     public: Annotated[bool, typer.Option("--public", help="On the hub, for everybody to see.")] = False,
     names: Annotated[bool, typer.Option("--names", help="Name the authors of feedback.")] = False,
+    gguf: Annotated[
+        str | None,
+        typer.Option(help="The model as GGUF, too, by llama.cpp's converter: f32, f16, bf16, q8_0 or auto."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The model, its examples with their lineage, and its predictions, in the hub's layout.
 
-    Example: ilf push runs/starter published
+    Example: ilf push runs/starter published --gguf q8_0
     """
     from ilf.publish.command import push as command
 
-    made = command(run, to, number=round, public=public, names=names)
+    made = command(run, to, number=round, public=public, names=names, gguf=gguf)
     for line in made.said:
         tell(line)
     answer(made)
