@@ -65,9 +65,7 @@ def test_tensorboard(run, tmp_path):
 
 
 def test_wandb_offline(run, tmp_path, monkeypatch):
-    pytest.importorskip(
-        "wandb", reason="wandb is not among the tests' packages: 20 MB, 25 with what it needs"
-    )
+    pytest.importorskip("wandb", reason="wandb is not among the tests' packages: 62 MB")
     monkeypatch.setenv("WANDB_MODE", "offline")
     write_report(run, tmp_path / "out.html", to=["wandb"])
     [written] = (tmp_path / "out-files").glob("wandb/offline-run-*/*.wandb")
