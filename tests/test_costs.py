@@ -29,6 +29,11 @@ def test_no_step_of_a_run_takes_more_than_was_said(tmp_path, capsys):
     found = dryrun.expected(settings, prepare_tasks(settings))
     folder = run(settings, tmp_path / "run")
     said = capsys.readouterr().err
+    total = sum(found.values(), Cost())
+    assert said.splitlines()[:2] == [
+        f"at most: {total.words()}",
+        "how long: each step says it after its first seconds, at the rate measured in them",
+    ]
     steps = {label.split("/")[1]: state.counts for label, state in folder.read_manifest().steps.items()}
     assert found.keys() == {
         "1-programs",
@@ -90,6 +95,8 @@ def test_times_come_from_earlier_runs_of_the_model(tmp_path, capsys):
     capsys.readouterr()
     dryrun.print_expected(settings, runs / "toy")
     shown = capsys.readouterr()
+    dryrun.say_expected(settings, prepare_tasks(settings), runs / "toy")
+    assert " at the rates of " in capsys.readouterr().err
     # 16 samples at 4 a second; the evaluation at the other run's rate.
     times = {line.split()[0]: line.split()[-2:] for line in shown.out.splitlines() if line.strip()}
     assert times["1-programs"] == ["4", "s"] and times["8-evaluation"] == ["40", "s"]

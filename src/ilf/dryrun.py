@@ -8,6 +8,7 @@ Its numbers mean nothing.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ilf import costs, models
@@ -126,17 +127,38 @@ def known_rates(folder: Path, model: str) -> tuple[dict[str, float], list[Path]]
     return rates, sources
 
 
-def print_expected(config: RunConfig, folder: Path) -> None:
+def say_expected(config: RunConfig, tasks: Tasks, folder: Path) -> None:
+    """Say in two lines what a run takes at most, and how long where earlier runs tell how fast it goes."""
+    steps = expected(config, tasks)
+    total = sum(steps.values(), Cost())
+    rounds = "" if config.rounds == 1 else f" each of {config.rounds} rounds"
+    say(f"at most{rounds}: {total.words()}")
+    rates, sources = known_rates(folder, config.model)
+    if sources:
+        seconds = sum((c.samples or c.tokens) / rates[name] for name, c in steps.items() if name in rates)
+        unknown = [name for name in steps if name not in rates]
+        without = f", without {', '.join(unknown)}" if unknown else ""
+        say(f"about {duration(seconds)}{rounds} at the rates of {', '.join(map(str, sources))}{without}")
+    else:
+        say("how long: each step says it after its first seconds, at the rate measured in them")
+
+
+def print_expected(config: RunConfig, folder: Path) -> dict[str, dict[str, float | None]]:
     """Say what a run would take at most, and where a rate is known how long.
 
     Args:
         config: of the run.
         folder: its run folder, which need not be there.
+
+    Returns:
+        Step → samples, tokens, memory and disk (bytes), and seconds (None where no rate is known).
     """
     rates, sources = known_rates(folder, config.model)
     rows, total = [], 0.0
+    found: dict[str, dict[str, float | None]] = {}
     for name, cost in expected(config, prepare_tasks(config)).items():
         seconds = (cost.samples or cost.tokens) / rates[name] if name in rates else None
+        found[name] = {**asdict(cost), "seconds": seconds}
         total += seconds or 0.0
         rows.append(
             [
@@ -155,6 +177,7 @@ def print_expected(config: RunConfig, folder: Path) -> None:
         say(f"times, {duration(total)} in all, at the rates of {', '.join(map(str, sources))}")
     else:
         say(f"no times: no run of {config.model} beside {folder} says how fast it is")
+    return found
 
 
 def _with_annotated_tasks(config: RunConfig) -> RunConfig:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+from ilf.pace import Pace, Steady
 
 
 class Progress(Protocol):
@@ -20,42 +23,45 @@ class Progress(Protocol):
         ...
 
 
-class _Plain:
-    """One line every `every` seconds, and one at the end."""
+FIRST = 5.0
+"""Seconds after which the first line says how fast it goes, and how long it will take."""
 
-    def __init__(self, what: str, total: int, start: int, every: float) -> None:
-        self._what, self._total, self._done, self._every = what, total, start, every
-        self._first, self._tokens, self._shared = start, 0, 0
-        self._began = self._last = time.monotonic()
+
+class _Plain:
+    """One line after the first seconds, and then one every `every` seconds."""
+
+    def __init__(self, what: str, total: int, start: int, every: float, pace: Pace) -> None:
+        self._what, self._total, self._done, self._every, self._pace = what, total, start, every, pace
+        self._tokens, self._shared = 0, 0
+        self._began = time.monotonic()
+        self._next = min(FIRST, every)
 
     def advance(self, done: int = 0, tokens: int = 0, shared: int = 0) -> None:
         self._done += done
         self._tokens += tokens
         self._shared += shared
-        now = time.monotonic()
-        if now - self._last >= self._every:
-            self._last = now
-            say(self.line())
-
-    def line(self) -> str:
         elapsed = time.monotonic() - self._began
+        self._pace.heard(elapsed, done, tokens)
+        if elapsed >= self._next:
+            self._next = elapsed + self._every
+            say(self.line(elapsed))
+
+    def line(self, elapsed: float) -> str:
         text = f"  {self._what}: {self._done:,} of {self._total:,}"
         if self._tokens and elapsed > 0:
             text += f", {self._tokens / elapsed:,.0f} tokens/s"
         if self._shared:
             text += f", {self._shared:,} with isolation shared"
-        if self._done > self._first and self._done < self._total:
-            left = elapsed / (self._done - self._first) * (self._total - self._done)
-            text += f", about {duration(left)} left"
-        return text
+        left = self._pace.left(elapsed)
+        return text if left is None else f"{text}, about {duration(left)} left"
 
 
 class _Bar:
     """A rich progress bar."""
 
-    def __init__(self, what: str, total: int, start: int) -> None:
+    def __init__(self, what: str, total: int, start: int, pace: Pace) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self.bar = RichProgress(
@@ -63,19 +69,24 @@ class _Bar:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("{task.fields[notes]}"),
-            TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
         self._task = self.bar.add_task(what, total=total, completed=start, notes="")
         self._tokens, self._shared, self._began = 0, 0, time.monotonic()
+        self._pace, self._left, self._asked = pace, "", 0.0
 
     def advance(self, done: int = 0, tokens: int = 0, shared: int = 0) -> None:
         self._tokens += tokens
         self._shared += shared
         elapsed = time.monotonic() - self._began
+        self._pace.heard(elapsed, done, tokens)
+        if elapsed >= self._asked:  # a second is as often as anybody reads it
+            left = self._pace.left(elapsed)
+            self._asked, self._left = elapsed + 1, "" if left is None else f"about {duration(left)} left"
         notes = [f"{self._tokens / elapsed:,.0f} tokens/s"] if self._tokens and elapsed > 0 else []
         notes += [f"{self._shared:,} with isolation shared"] if self._shared else []
+        notes += [self._left] if self._left else []
         self.bar.update(self._task, advance=done, notes=", ".join(notes))
 
 
@@ -105,18 +116,23 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, start: int = 0, every: float = 30.0) -> Iterator[Progress]:
+def progress(
+    what: str, total: int, start: int = 0, every: float = 30.0, pace: Pace | None = None
+) -> Iterator[Progress]:
     """Show progress over `total` units, `start` of them done before.
 
     Args:
         what: a word or two.
         total: units in all.
         start: units that need no work.
-        every: seconds between plain lines where standard error is no terminal.
+        every: seconds between plain lines where standard error is no terminal, or a dumb one.
+        pace: says how long it will still take; None takes each unit for as long as any other.
     """
-    if sys.stderr.isatty() and not _quiet:
-        bar = _Bar(what, total, start)
+    pace = pace or Steady(total - start)
+    # A dumb terminal, as an editor's, can move no cursor.
+    if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not _quiet:
+        bar = _Bar(what, total, start, pace)
         with bar.bar:
             yield bar
     else:
-        yield _Plain(what, total, start, every)
+        yield _Plain(what, total, start, every, pace)

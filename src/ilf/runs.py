@@ -59,13 +59,12 @@ class Summary:
     """Spent in steps, interrupted ones included."""
 
 
-def runs(words: Sequence[str], *, as_json: bool = False) -> str:
-    """The answer of `ilf runs`.
+def runs(words: Sequence[str]) -> tuple[Any, str]:
+    """The answer of `ilf runs`: for machines, and as text.
 
     Args:
         words: folders to look at (each a run or study folder, or one that holds such), runs/ and studies/ by
             default; or `compare`, A, B.
-        as_json: for machines.
 
     Raises:
         UserError: a folder is not there; `compare` without two folders, or with one that cannot be read.
@@ -76,11 +75,21 @@ def runs(words: Sequence[str], *, as_json: bool = False) -> str:
                 f"ilf runs compare takes two folders, got {len(words) - 1}: ilf runs compare runs/a runs/b"
             )
         compared = compare(Path(words[1]), Path(words[2]))
-        return json.dumps(compared, indent=1) if as_json else _compared_text(compared)
+        return compared, _compared_text(compared)
     found = [summary(path) for path in folders([Path(word) for word in words])]
-    if as_json:
-        return json.dumps([asdict(row) for row in found], indent=1)
-    return _list_text(found) if found else "no runs here yet: `ilf run` makes runs/starter"
+    return found, _list_text(found) if found else "no runs here yet: `ilf run` makes runs/starter"
+
+
+def row_of(path: Path) -> dict[str, Any]:
+    """A run's or study's row as a mapping; of a run that was evaluated also what its last round found."""
+    found = asdict(summary(path))
+    last = [files.evaluation for files in RunFolder(path).rounds() if files.evaluation.is_file()][-1:]
+    for file in last:
+        from ilf.terminal import pays
+
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        found |= {"paired": raw["paired"], "control": raw.get("control"), "says": pays(raw)}
+    return found
 
 
 def folders(given: Sequence[Path]) -> list[Path]:

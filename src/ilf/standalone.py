@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,19 @@ from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
-from ilf.formats.programs import Programs
-from ilf.kinds.function import check_sandbox
 from ilf.places import Local
-from ilf.policy import Model
-from ilf.progress import progress, say
+from ilf.progress import say
 from ilf.prompts import Style
-from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
+from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
 from ilf.runfolder import write_text
 from ilf.runner import alone, writable
-from ilf.sandbox.command import check_programs
 from ilf.selection import accepted
 from ilf.steps import Refine, RefineByParts, Refiner, Sample
 from ilf.steps.evaluation import refuse_leaks
 from ilf.steps.examples import select_examples
 from ilf.steps.refiner import Shot, pick_shots, refiner_examples, worked
 from ilf.tasks import load_tasks
-from ilf.terminal import percent, print_evaluations, print_table
+from ilf.terminal import print_evaluations
 
 
 def by_id(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -46,11 +41,12 @@ def sample(
     style: Style,
     settings: SamplingConfig,
     seed: int,
-) -> None:
-    """Sample programs for the tasks of `source` into the JSONL file `out`."""
+) -> int:
+    """Sample programs for the tasks of `source` into the JSONL file `out`; returns how many tasks."""
     tasks = load_tasks(source, ids=ids)
     alone(Sample(policy.get(model, engine, style), tuple(tasks), settings, seed), out, Local())
     say(f"{len(tasks) * settings.n} programs for {len(tasks)} tasks: {out}")
+    return len(tasks)
 
 
 def refine(
@@ -70,7 +66,7 @@ def refine(
     shuffle: bool,
     use_feedback: bool,
     by_parts: bool = False,
-) -> None:
+) -> metrics.Evaluation:
     """Sample refinements that follow `feedback`, verify them, and print how many pass."""
     from ilf.feedback import recorded
 
@@ -99,111 +95,7 @@ def refine(
         ks=[k for k in (1, 10) if k <= settings.n], seed=seed,
     )  # fmt: skip
     print_evaluations(f"Refinements in {out}", {model: result})
-
-
-def explain(
-    source: str, programs: Path, out: Path, *, ids: str | None, verify: VerifyConfig, hide_tests: bool
-) -> None:
-    """Verify `programs` and write into `out` what their failures say: an item a wrong program.
-
-    Raises:
-        DataError: a row is no program of one of the tasks, or `out` cannot be written.
-        SandboxUnavailable: there is no isolation to run programs in.
-    """
-    from ilf.feedback import execution
-
-    tasks = by_id(load_tasks(source, ids=ids))
-    writable(out)
-    asked, verdicts = _verified(programs, tasks, verify)
-    items = [
-        execution.about(tasks[program.task_id], program, verdict, hide_tests=hide_tests)
-        for program, verdict in zip(asked, verdicts, strict=True)
-        if verdict.status not in ("passed", "sandbox_error")
-    ]
-    write_jsonl(out, items)
-    unscored = sum(verdict.status == "sandbox_error" for verdict in verdicts)
-    without = f", {unscored} without a verdict" if unscored else ""
-    say(f"{len(asked)} programs, {len(items)} of them wrong{without}: {out}")
-
-
-def rank(
-    source: str,
-    programs: Path,
-    *,
-    ids: str | None,
-    verify: VerifyConfig,
-    budget: int | None,
-    people: Path | None,
-    rest: Path | None,
-    tagger: Model | None = None,
-) -> None:
-    """Print which of the tasks that no program solves to ask people about first; with both files of
-    refinements, also what that order would have gained over random choice. With a `tagger` its kinds of bug
-    stand in the place of the rules' kinds of mistake.
-
-    Raises:
-        DataError: every task is solved; the files have too few tasks in common; the budget is not possible.
-        UserError: one of the files is given without the other.
-    """
-    from ilf.feedback import asking, candidates, replay
-
-    if (people is None) != (rest is None):
-        raise UserError("--people and --rest: a replay needs both")
-    tasks = by_id(load_tasks(source, ids=ids))
-    asked, verdicts = _verified(programs, tasks, verify)
-    of_task: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        of_task.setdefault(verdict.task_id, []).append(verdict)
-    wrong = candidates(asked, verdicts)
-    if not wrong:
-        raise DataError(f"{programs}: there is nothing to ask about: every task is solved")
-    failures = [asking.failure(tasks[n], pairs[0], of_task[n]) for n, pairs in wrong.items()]
-    if tagger is not None:
-        from ilf.bugkinds import of_model
-
-        kinds = of_model(tagger, [(tasks[n], pairs[0][0].code, None) for n, pairs in wrong.items()])
-        failures = [
-            replace(one, kind=", ".join(named) or one.kind)
-            for one, named in zip(failures, kinds, strict=True)
-        ]
-    order = asking.rank(failures)
-    print_table(
-        f"What to ask people about: {len(order)} tasks",
-        ["task", "failure", "tasks like it", "nearness", "disagreement", "gain"],
-        [
-            [r.failure.task_id, r.failure.kind, str(r.like), f"{r.failure.nearness:.2f}",
-             f"{r.failure.disagreement:.2f}", f"{r.gain:.2f}"]
-            for r in order[:budget]
-        ],
-    )  # fmt: skip
-    if people is None or rest is None:
-        return
-    gain = replay.gains(Rows(people, Refinement), Rows(rest, Refinement))
-    names = [ranked.failure.task_id for ranked in order]
-    known = sum(name in gain for name in names)
-    found = replay.replay(names, gain, max(1, known // 3) if budget is None else budget)
-    print_table(
-        "Gain in pass rate an item",
-        ["tasks asked about", "tasks", "gain [95%]"],
-        [
-            ["by expected gain", str(found.budget), percent(found.chosen)],
-            ["at random", f"{found.budget} of {found.tasks}", percent(found.random)],
-            ["difference", "", percent(found.difference)],
-        ],
-    )
-
-
-def _verified(
-    path: Path, tasks: Mapping[str, Task], verify: VerifyConfig
-) -> tuple[list[Program], list[Verdict]]:
-    """The distinct programs of a file, one task's together, with their verdicts."""
-    found = Programs(path, tasks)
-    check_programs(found, dict(tasks))
-    rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in found)
-    distinct = list({program.program_id: program for program in rows}.values())
-    check_sandbox(verify)
-    with progress("verifying programs", len(distinct)) as bar:
-        return distinct, list(Local().verify(tasks, distinct, verify, bar))
+    return result
 
 
 def examples(
@@ -261,8 +153,7 @@ def evaluate(
     temperature: float,
     out: Path | None,
     seed: int,
-    as_json: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """pass@k of verified programs, and the paired test against other ones on the same tasks.
 
     Raises:
@@ -293,12 +184,10 @@ def evaluate(
         "arms": {name: result.model_dump(mode="json") for name, result in results.items()},
         "paired": [c.model_dump(mode="json") for c in comparisons],
     }
-    if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201
-    else:
-        print_evaluations(f"{verdicts} on {source}", results, comparisons)
+    print_evaluations(f"{verdicts} on {source}", results, comparisons)
     if out is not None:
         write_text(out, json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def _passing(path: Path, tasks: Mapping[str, Task], gate: str) -> Iterator[Refinement]:

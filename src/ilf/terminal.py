@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ilf.metrics import Comparison, Estimate, Evaluation, columns, points
+from ilf.output import machines
 from ilf.records import Feedback, Task, read_jsonl
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ NAMES = {"before": "πθ, zero-shot", "after": "πθ*, ILF", "own": "own correct
 
 
 def console() -> Console:
-    """Standard output; wide enough for any table where it is no terminal."""
+    """Standard output; wide enough for any table where it is no terminal, and silent with `--json`."""
     from rich.console import Console
 
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=140)
+    found = Console(highlight=False, quiet=machines())
+    return found if found.is_terminal else Console(highlight=False, quiet=machines(), width=140)
 
 
 def percent(estimate: Estimate | None) -> str:

@@ -1,15 +1,17 @@
 """`ilf push`: what a run made, in the hub's layout, with nothing lost and nobody named unasked."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from toy import world
 
 from ilf import algorithm
 from ilf.cli import app
-from ilf.errors import DataError, UserError
+from ilf.errors import DataError, MissingDependency, UserError
 from ilf.formats.programs import Programs
-from ilf.publish import predictions
+from ilf.publish import layout, predictions
 from ilf.publish.command import push
 from ilf.publish.layout import build
 from ilf.records import Example, Program, Rows, read_jsonl
@@ -79,7 +81,7 @@ def test_a_model_with_its_card_and_its_adapter(run, tmp_path):
     (model / "adapter").mkdir()
     (model / "adapter" / "adapter_config.json").write_text("{}")
     try:
-        said = push(run, str(tmp_path / "out"))
+        said = push(run, str(tmp_path / "out")).said
         assert (tmp_path / "out/model/README.md").is_file() and not (tmp_path / "out/model/adapter").exists()
         assert (tmp_path / "out/adapter/adapter_config.json").is_file()
         assert f"use it: vllm serve {tmp_path}/out/model" in said and any("unmerged" in line for line in said)
@@ -101,12 +103,12 @@ def test_the_hub_gets_a_model_and_a_data_set_private_unless_asked(run, monkeypat
             asked.append((repo_id, sorted(p.name for p in __import__("pathlib").Path(folder_path).iterdir())))
 
     monkeypatch.setattr(hub, "HfApi", Api)
-    said = push(run, "hub:me/toy")
+    said = push(run, "hub:me/toy").said
     assert asked == [
         ("me/toy-examples", "dataset", True),
         ("me/toy-examples", ["README.md", "data", "predictions"]),
     ]
-    assert said == ["dataset me/toy-examples, private: dataset", "there is no model with weights in this run"]
+    assert said == ("dataset me/toy-examples, private: dataset", "there is no model with weights in this run")
     asked.clear()
     push(run, "hub:me/toy", public=True)
     assert asked[0] == ("me/toy-examples", "dataset", False)
@@ -139,3 +141,110 @@ def test_mistakes_are_one_line(run, tmp_path):
 def test_the_command_prints_where_things_lie(run, tmp_path, capsys):
     app(["push", str(run), str(tmp_path / "out")], standalone_mode=False)
     assert "examples with their lineage" in capsys.readouterr().out
+
+
+@pytest.fixture
+def weights(run, tmp_path):
+    """The run with a real small model that was fine-tuned by LoRA, its adapter kept; the model it started from."""
+    pytest.importorskip("torch")
+    from tinymodels import byte_tokenizer, tiny
+
+    from ilf.training import FinetuneConfig, finetune
+
+    tiny("llama").save_pretrained(tmp_path / "base")
+    byte_tokenizer().save_pretrained(tmp_path / "base")
+    copy = shutil.copytree(run, tmp_path / "run")
+    model = RunFolder(copy).round(1).model
+    shutil.rmtree(model)
+    examples = [Example(prompt="def f(x):\n", completion=f"    return x + {i}\n") for i in range(4)]
+    settings = FinetuneConfig(method="lora", learning_rate=1e-2, epochs=2, batch_size=2, keep_adapter=True)
+    finetune(tmp_path / "base", examples, model, settings)
+    return copy, tmp_path / "base"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_adapter_on_its_base_is_the_model(weights, tmp_path):
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    run, base = weights
+    made = push(run, str(tmp_path / "out"))
+    ids = torch.arange(20, 60)[None]
+    with torch.no_grad():
+        before = AutoModelForCausalLM.from_pretrained(base)(ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(made.model)(ids).logits
+        adapted = peft.AutoPeftModelForCausalLM.from_pretrained(made.adapter)(ids).logits
+    assert torch.allclose(adapted, merged, atol=1e-4) and not torch.allclose(before, merged, atol=1e-2)
+    line = f"use the adapter: vllm serve {base.resolve()} --enable-lora --lora-modules ilf={made.adapter}"
+    assert line in made.said
+
+
+def test_an_adapter_of_a_model_from_the_hub_names_it(tmp_path, monkeypatch):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (tmp_path / "snapshot").mkdir()
+    settings = {"base_model_name_or_path": str(tmp_path / "snapshot"), "r": 16}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(layout.models, "at_hand", lambda model: tmp_path / "snapshot")
+    assert layout._based(adapter, "owner/model") == "owner/model"
+    assert json.loads((adapter / "adapter_config.json").read_text()) == {
+        **settings, "base_model_name_or_path": "owner/model",
+    }  # fmt: skip
+    # One that was trained on an earlier round's model keeps it.
+    monkeypatch.setattr(layout.models, "at_hand", lambda model: tmp_path / "another")
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    assert layout._based(adapter, "owner/model") == str(tmp_path / "snapshot")
+
+
+CONVERTER = """
+import argparse, pathlib, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("model", type=pathlib.Path)
+parser.add_argument("--outfile", type=pathlib.Path)
+parser.add_argument("--outtype")
+given = parser.parse_args()
+if not (given.model / "model.safetensors").is_file():
+    sys.exit("INFO: loading\\nModel Nonesuch is not supported\\n")
+sys.path[:0] = [{tests!r}]
+from tinymodels import write_gguf
+write_gguf(given.outfile)
+"""
+
+
+@pytest.fixture
+def llama_cpp(tmp_path, monkeypatch):
+    """What stands for a clone of llama.cpp: a script that takes what its converter takes."""
+    clone = tmp_path / "llama.cpp"
+    clone.mkdir()
+    tests = str(Path(__file__).resolve().parents[1])
+    (clone / "convert_hf_to_gguf.py").write_text(CONVERTER.format(tests=tests))
+    monkeypatch.setenv("LLAMA_CPP", str(clone))
+
+
+def test_gguf_by_the_users_converter(weights, llama_cpp, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    run, _ = weights
+    made = push(run, str(tmp_path / "out"), gguf="q8_0")
+    assert made.gguf == str(tmp_path / "out" / "gguf" / "model-q8_0.gguf")
+    assert len(gguf.GGUFReader(made.gguf).tensors) > 10
+    assert f"use the GGUF: llama-server -m {made.gguf}" in made.said
+
+
+def test_gguf_that_cannot_be_is_one_line_and_leaves_nothing(run, weights, llama_cpp, tmp_path, monkeypatch):
+    with_weights, _ = weights
+    (RunFolder(with_weights).round(1).model / "model.safetensors").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"cannot convert model \(Model Nonesuch is not supported\)"):
+        push(with_weights, str(tmp_path / "out"), gguf="f16")
+    with pytest.raises(UserError, match="'q3' is not one of f32, f16, bf16, q8_0, auto"):
+        push(with_weights, str(tmp_path / "out"), gguf="q3")
+    with pytest.raises(DataError, match="no model with weights to write as GGUF"):
+        push(run, str(tmp_path / "out"), gguf="f16")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    with pytest.raises(MissingDependency, match="there is no convert_hf_to_gguf.py in it"):
+        push(run, str(tmp_path / "out"), gguf="f16")
+    monkeypatch.delenv("LLAMA_CPP")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependency, match="git clone https://github.com/ggml-org/llama.cpp"):
+        push(run, str(tmp_path / "out"), gguf="f16")

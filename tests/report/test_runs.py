@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import toy
+from pydantic_core import to_jsonable_python
 
 from ilf import algorithm
 from ilf.errors import DataError, UserError
@@ -61,7 +62,7 @@ def test_an_interrupted_run_says_which_step_comes_next(shelf, tmp_path, step):
     row = summary(cut(shelf, tmp_path / "cut", step))
     assert (row.state, row.step, row.results) == ("unfinished", f"round-1/{step}", {})
     assert (row.feedback is None) == (step == "1-programs")
-    assert f"at round-1/{step}" in runs([str(tmp_path / "cut")])
+    assert f"at round-1/{step}" in runs([str(tmp_path / "cut")])[1]
 
 
 def test_a_step_without_its_file_and_a_round_to_come_are_not_done(shelf, tmp_path):
@@ -78,7 +79,7 @@ def test_a_run_that_needs_people_waits_for_them(shelf, tmp_path):
     assert summary(run).state == "unfinished"
     config.write_text(config.read_text().replace('source = "recorded"', 'source = "human"'))
     assert summary(run).state == "waiting"
-    assert "waiting for people" in runs([str(run)])
+    assert "waiting for people" in runs([str(run)])[1]
 
 
 def test_broken_and_foreign_folders_are_a_line_each(shelf, tmp_path):
@@ -102,14 +103,14 @@ def test_broken_and_foreign_folders_are_a_line_each(shelf, tmp_path):
     (here / "photos").mkdir()
     (here / "new\nline\x1b[31m").mkdir()
     (here / "a-file").write_text("not a folder")
-    lines = runs([str(here)]).splitlines()
+    lines = runs([str(here)])[1].splitlines()
     assert len(lines) == 2 + len(spoil) + 2
     assert [line for line in lines if "finished" in line][0].startswith(str(here / "good"))
     for name in spoil:
         assert [line for line in lines if line.startswith(f"{here / name}: broken: ")], name
     assert f"{here / 'photos'}: not a run or study folder" in lines
     assert not any("\x1b" in line for line in lines)
-    states = {row["folder"]: row["state"] for row in json.loads(runs([str(here)], as_json=True))}
+    states = {row["folder"]: row["state"] for row in to_jsonable_python(runs([str(here)])[0])}
     assert sorted(states.values()) == ["broken"] * len(spoil) + ["finished"] + ["foreign"] * 2
 
 
@@ -128,11 +129,11 @@ def test_compare_shows_what_differs_and_both_results(shelf, make_run, tmp_path):
     assert found["settings"]["seed"] == ["0", "1"]
     rates = [evaluation(run)["after"].pass_at[1].value for run in (a, b)]
     assert found["difference"]["difference"]["value"] == pytest.approx(rates[1] - rates[0])
-    text = runs(["compare", str(a), str(b)])
+    text = runs(["compare", str(a), str(b)])[1]
     for rate in rates:
         assert f"{100 * rate:.1f}% [" in text
     assert "paired" in text and "a gain" in text
-    assert json.loads(runs(["compare", str(a), str(b)], as_json=True)) == found
+    assert runs(["compare", str(a), str(b)])[0] == found
 
 
 def test_other_tasks_are_not_paired(make_run, tmp_path):
@@ -151,8 +152,8 @@ def test_what_cannot_be_compared_is_said(shelf, tmp_path):
 
 def test_no_runs_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "no runs here yet" in runs([])
-    assert runs([], as_json=True) == "[]"
+    assert "no runs here yet" in runs([])[1]
+    assert runs([])[0] == []
 
 
 def test_the_command_lists_runs_without_torch_or_numpy(shelf):

@@ -33,7 +33,7 @@ def test_an_interrupted_study_says_where_it_is(finished, tmp_path):
     (folder / "results.json").unlink()
     assert summary(folder).step == "the run that the arms share"
     (folder / "results.json").write_text("{}")
-    assert "broken: " in runs([str(folder)])
+    assert "broken: " in runs([str(folder)])[1]
 
 
 def test_studies_compare_arm_by_arm_and_not_with_runs(finished, tmp_path):
@@ -42,6 +42,6 @@ def test_studies_compare_arm_by_arm_and_not_with_runs(finished, tmp_path):
     (folder / "study.toml").write_text(text.replace("report_at = 0.8", "report_at = 0.5"))
     found = compare(finished, folder)
     assert found["settings"] == {"report_at": ["0.8", "0.5"]}
-    assert "gold" in runs(["compare", str(finished), str(folder)])
+    assert "gold" in runs(["compare", str(finished), str(folder)])[1]
     with pytest.raises(DataError, match="is a study and"):
         compare(finished, finished / "seed-0/run")

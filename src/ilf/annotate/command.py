@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ilf.errors import DataError, MissingDependency, RunFolderError, SandboxUnavailable, UserError, missing
 from ilf.formats.programs import Programs
 from ilf.listening import LOCAL, listen
+from ilf.output import answer, machines
 from ilf.progress import progress, say
 from ilf.records import Program, Rows, Task, Verdict, describe, read_jsonl
 from ilf.runfolder import RunFolder, write_text
@@ -93,11 +94,14 @@ def annotate(
             _fill_from_files(store, tasks, programs, verdicts, round, settings)
         elif import_file is None and store.progress().items == 0:
             _fill_from_run(store, folder, round)
+        done: dict[str, object] = {}
         if import_file is not None:
-            _import(store, folder, import_file, tasks, round, settings)
+            done |= _import(store, folder, import_file, tasks, round, settings)
         if export_file is not None:
-            _export(store, export_file, known)
-        if import_file is None and export_file is None:
+            done |= _export(store, export_file, known)
+        if done:
+            answer(done)
+        else:
             _serve(store, folder, host, port, url, trusted_proxies, not no_accounts, settings)
     finally:
         store.close()
@@ -224,7 +228,7 @@ def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:
 
 def _import(
     store: Store, folder: RunFolder, path: Path, source: str | None, round: int, settings: VerifyConfig
-) -> None:
+) -> dict[str, object]:
     from ilf.annotate.exchange import import_feedback
     from ilf.feedback import recorded
 
@@ -243,24 +247,29 @@ def _import(
         verdicts = {}
     done = import_feedback(store, rows, tasks, round, verdicts)
     say(f"{done.added} items were imported, {done.known} were there already")
+    return {"imported": done.added, "known": done.known}
 
 
-def _export(store: Store, path: Path, format: Format) -> None:
+def _export(store: Store, path: Path, format: Format) -> dict[str, object]:
     from ilf.annotate import exchange
 
     if str(path) == "-":
+        if machines():
+            raise UserError("--json: rows of --export - are standard output already; name a file")
         import sys
 
         for part in exchange.export(store, format):
             sys.stdout.write(part)
-        return
+        return {"out": "-"}
     write_text(path, "".join(exchange.export(store, format)))
-    say(f"{path}: {store.progress().accepted} accepted items")
+    accepted = store.progress().accepted
+    say(f"{path}: {accepted} accepted items")
     if format in exchange.SETTINGS:
         name, text = exchange.SETTINGS[format]
         beside = path.with_name(path.stem + name)
         write_text(beside, text)
         say(f"{beside}: the labelling set-up that these rows belong to")
+    return {"out": path, "accepted": accepted}
 
 
 def make_checker(settings: VerifyConfig) -> Checker:
@@ -309,7 +318,9 @@ def _serve(
         say("the editor is not built (make bundle): pages have plain text areas")
     if not local:
         say(f"listening on {host}: use https in front of it for people outside this network")
-    say(f"owner: {address}/join/{owner_link(store)}" if accounts else f"open {address}")
+    owner = f"{address}/join/{owner_link(store)}" if accounts else None
+    say(f"owner: {owner}" if owner else f"open {address}")
+    answer({"url": address, "owner": owner, "tasks": now.items, "done": now.done, "accepted": now.accepted})
     say("Ctrl-C stops the server; nothing is lost")
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False,

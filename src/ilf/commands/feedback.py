@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ilf.commands.options import (
+    AsJson,
     Engine,
     Ids,
     ModelName,
@@ -18,6 +20,7 @@ from ilf.commands.options import (
     engine_of,
     limits_of,
 )
+from ilf.output import answer
 
 if TYPE_CHECKING:
     from ilf.policy import Model
@@ -49,18 +52,20 @@ def feedback_explain(
         list[str], typer.Option("--limit", metavar="KEY=VALUE", help="cpu_seconds=5, memory_mb=512 …")
     ] = [],  # noqa: B006
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run programs and say in words why each wrong one fails: the feedback source `execution`.
 
     Example: ilf feedback explain --tasks starter --programs programs.jsonl --out feedback.jsonl
     """
-    from ilf import standalone
+    from ilf import failures
     from ilf.config import VerifyConfig
 
-    standalone.explain(
+    counts = failures.explain(
         tasks, programs, out, ids=ids, verify=VerifyConfig(limits=limits_of(limits), unsafe=unsafe),
         hide_tests=not show_tests,
     )  # fmt: skip
+    answer({"out": out, **counts})
 
 
 @feedback_app.command("rank")
@@ -82,18 +87,20 @@ def feedback_rank(
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Which failed tasks to ask people about first, and whether that order beats a random one.
 
     Example: ilf feedback rank --tasks starter --programs programs.jsonl --budget 20
     """
-    from ilf import standalone
+    from ilf import failures
     from ilf.config import VerifyConfig
 
-    standalone.rank(
+    found = failures.rank(
         tasks, programs, ids=ids, verify=VerifyConfig(unsafe=unsafe), budget=budget, people=people, rest=rest,
         tagger=_tagger(model, style, engine, options),
     )  # fmt: skip
+    answer(found)
 
 
 @feedback_app.command("agree")
@@ -105,6 +112,7 @@ def feedback_agree(
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """How far kinds of bug by machine agree with the tags of its authors (Cohen's kappa).
 
@@ -113,9 +121,10 @@ def feedback_agree(
     from ilf import bugkinds
     from ilf.config import VerifyConfig
 
-    bugkinds.agree(
+    found = bugkinds.agree(
         tasks, feedback, verify=VerifyConfig(unsafe=unsafe), tagger=_tagger(model, style, engine, options)
     )
+    answer(found)
 
 
 @feedback_app.command("tag")
@@ -132,6 +141,7 @@ def feedback_tag(
     style: Style = "chat",
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Kinds of bug by a model, on items that nobody tagged.
 
@@ -144,9 +154,9 @@ def feedback_tag(
     found = _tagger(model, style, engine, options)
     assert found is not None
     if run is not None and feedback is None and out is None:
-        bugkinds.tag_answers(run, tasks, found)
+        answer(bugkinds.tag_answers(run, tasks, found))
     elif feedback is not None and out is not None and run is None:
-        bugkinds.tag(tasks, feedback, out, found)
+        answer(bugkinds.tag(tasks, feedback, out, found))
     else:
         raise UserError("give --feedback and --out, or --run alone")
 
@@ -164,6 +174,7 @@ def feedback_import(
         str | None, typer.Option(help="Task source whose tests count, by the function's name.")
     ] = None,
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Code review as feedback: comments whose code failed its tests, and passes them in a later version.
 
@@ -172,4 +183,8 @@ def feedback_import(
     from ilf.config import VerifyConfig
     from ilf.review.command import import_reviews
 
-    import_reviews(exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe))
+    found = import_reviews(
+        exports, repository, out, head=head, tasks=tasks, verify=VerifyConfig(unsafe=unsafe)
+    )
+    dropped = Counter(why for _, why in found.dropped)
+    answer({"out": out, "tasks": len(found.tasks), "feedback": len(found.feedback), "dropped": dropped})

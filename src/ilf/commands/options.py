@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ilf.output import for_machines
+
 if TYPE_CHECKING:
     from ilf.config import EngineConfig, RewardConfig, SamplingConfig
     from ilf.sandbox import Limits
@@ -36,7 +38,11 @@ Columns = Annotated[
     str,
     typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of your own: task_id=id,tests=asserts."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", callback=for_machines, help="For machines: one JSON value instead of text."),
+]
+"""Every command has it, gives its result to `output.answer`, and need not look at it."""
 Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Run programs without isolation. Only for programs you would run by hand."),

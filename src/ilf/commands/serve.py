@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ilf.commands.options import IsolationOption, Unsafe, limits_of
+from ilf.commands.options import AsJson, IsolationOption, Unsafe, limits_of
 
 serve_app = typer.Typer(
     help="Parts of ilf over HTTP, for other trainers.", no_args_is_help=True, rich_markup_mode=None
@@ -45,6 +45,7 @@ def verifier(
     drain_seconds: Annotated[int, typer.Option(min=0, help="For what is under way when stopped.")] = 120,
     isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """The sandbox over HTTP: /v1/verify, SandboxFusion's /run_code and /submit, /metrics, /health.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ilf.commands.options import (
+    AsJson,
     Engine,
     Ids,
     IsolationOption,
@@ -20,6 +21,7 @@ from ilf.commands.options import (
     limits_of,
     sampling_of,
 )
+from ilf.output import answer
 
 
 def solve(
@@ -55,6 +57,7 @@ def solve(
     ] = [],  # noqa: B006
     isolation: IsolationOption = "auto",
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Solve tasks in turns: sample, run the shown test, refine from what it or you say.
 
@@ -72,7 +75,11 @@ def solve(
         settings=sampling_of(n, temperature, top_p, max_tokens),
         verify=VerifyConfig(limits=limits_of(limits), unsafe=unsafe, isolation=isolation), seed=seed,
     )  # fmt: skip
-    run(
+    if as_json and batch is False:
+        raise UserError("--json asks nobody: leave out --ask")
+    alone = redraw or as_json
+    done = run(
         solver, tasks, ids=",".join(names) if names else ids, out=out, keep=keep, most=turns,
-        interactive=False if redraw else None if batch is None else not batch, redraw=redraw,
+        interactive=False if alone else None if batch is None else not batch, redraw=redraw,
     )  # fmt: skip
+    answer({"out": out, "solutions": done})

@@ -24,6 +24,7 @@ from ilf.commands.options import (
     reward_of,
     sampling_of,
 )
+from ilf.output import answer
 
 
 def sample(
@@ -39,6 +40,7 @@ def sample(
     style: Style = "completion",
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Sample programs from a model. Interrupted, the same command goes on.
 
@@ -46,10 +48,11 @@ def sample(
     """
     from ilf import standalone
 
-    standalone.sample(
+    count = standalone.sample(
         model, tasks, out, ids=ids, engine=engine_of(engine, options), style=style,
         settings=sampling_of(n, temperature, top_p, max_tokens), seed=seed,
     )  # fmt: skip
+    answer({"out": out, "tasks": count, "programs": count * n})
 
 
 def verify(
@@ -70,6 +73,7 @@ def verify(
     isolation: IsolationOption = "auto",
     reward: RewardFile = None,
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run programs against their tasks' tests in a sandbox. Interrupted, the same command goes on.
 
@@ -85,10 +89,11 @@ def verify(
         limits=limits_of(limits), workers=workers, unsafe=unsafe, isolation=isolation,
         reward=reward_of(reward),
     )  # fmt: skip
-    command(
+    statuses = command(
         tasks, programs, out, repeat=repeat, workers=workers, limits=settings.limits, unsafe=unsafe,
         isolation=isolation, others=lambda suite, left: kinds.verify(suite, left, settings),
     )  # fmt: skip
+    answer({"out": out, "programs": statuses.total(), "statuses": statuses})
 
 
 def refine(
@@ -128,6 +133,7 @@ def refine(
     isolation: IsolationOption = "auto",
     reward: RewardFile = None,
     unsafe: Unsafe = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sample refinements that follow feedback, and verify them. Interrupted, the same command goes on.
 
@@ -155,15 +161,16 @@ def refine(
         solver = make_solver(
             model, None, engine=of_engine, style=style, settings=settings, verify=checks, seed=seed
         )
-        refine_one(solver, tasks, program, feedback, ids=ids, out=out)
+        answer(refine_one(solver, tasks, program, feedback, ids=ids, out=out))
         return
     if out is None:
         raise UserError("--out: where the refinements go is needed for a file of feedback")
-    standalone.refine(
+    found = standalone.refine(
         model, tasks, Path(feedback), out, ids=ids, engine=of_engine, style=style, settings=settings,
         verify=checks, seed=seed, shots=shots, shot_count=shot_count, shuffle=shuffle,
         use_feedback=not no_feedback, by_parts=by_parts,
     )  # fmt: skip
+    answer({"out": out, "refinements": found})
 
 
 def finetune(
@@ -188,6 +195,7 @@ def finetune(
         bool,
         typer.Option("--trust-remote-code", help="Run the Python code that comes with the model, if any."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a model on examples; the loss is on the completions only. Interrupted, it goes on.
 
@@ -212,10 +220,11 @@ def finetune(
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         card = {"Tasks": tasks, "Prompt style": style}
-    command(
+    result = command(
         model, examples, out, config=config, overrides=overrides, card=card,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
+    answer(result)
 
 
 def evaluate(
@@ -239,7 +248,8 @@ def evaluate(
     """
     from ilf import standalone
 
-    standalone.evaluate(
+    found = standalone.evaluate(
         tasks, ids=ids, verdicts=verdicts, against=against, ks=k, trained_on=trained_on,
-        temperature=temperature, out=out, seed=0, as_json=as_json,
+        temperature=temperature, out=out, seed=0,
     )  # fmt: skip
+    answer(found)

@@ -18,6 +18,7 @@ from ilf.commands.options import (
     Unsafe,
     reward_of,
 )
+from ilf.output import answer, tell
 
 tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks; verify their reference programs.")
 config_app = typer.Typer(no_args_is_help=True, help="The settings: every one of a config, and their schema.")
@@ -37,7 +38,8 @@ def config_show(
     from ilf.settings import show
 
     settings = load_config(config, overrides)
-    typer.echo(settings.model_dump_json(indent=2) + "\n" if as_json else show(settings), nl=False)
+    tell(show(settings).rstrip("\n"))
+    answer(settings)
 
 
 @config_app.command("schema")
@@ -46,6 +48,7 @@ def config_schema(
         Literal["run", "study", "task"],
         typer.Argument(help="Of which file: a run's, a study's, a task's row."),
     ] = "run",
+    as_json: AsJson = False,
 ) -> None:
     """The JSON schema that editors complete settings from.
 
@@ -53,6 +56,7 @@ def config_schema(
     """
     from ilf.settings import schema
 
+    # It is JSON for people and machines alike.
     typer.echo(schema(kind), nl=False)
 
 
@@ -72,7 +76,7 @@ def tasks_show(
     from ilf.tasks.command import show
     from ilf.tasks.formats.mapped import parse_map
 
-    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns), as_json=as_json)
+    show(source, task_id=task_id, ids=ids, style=style, columns=parse_map(columns))
 
 
 @tasks_app.command("convert")
@@ -81,6 +85,7 @@ def tasks_convert(
     out: Annotated[Path, typer.Option(help="The JSONL file to write, in our form.")],
     ids: Ids = None,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write tasks of any known form in ours.
 
@@ -105,6 +110,7 @@ def tasks_check(
     reward: RewardFile = None,
     unsafe: Unsafe = False,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """Run every reference program against its own tests, and the programs of feedback.
 
@@ -127,6 +133,7 @@ def tasks_audit(
     ids: Ids = None,
     unsafe: Unsafe = False,
     columns: Columns = "",
+    as_json: AsJson = False,
 ) -> None:
     """List tasks whose tests a stub passes (None, 0, "", [], True, the shown value).
 

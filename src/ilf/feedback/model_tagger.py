@@ -55,7 +55,7 @@ def tag(writer: Callable[[], Writer], subjects: Sequence[Subject], *, seed: int 
 
 
 def tag_by_likelihood(model: Model, subjects: Sequence[Subject]) -> list[tuple[str, ...]]:
-    """The one kind for each that a model with weights finds likeliest, compared with what it finds for others.
+    """The one kind for each that a model with weights finds likeliest, beside what it finds for others.
 
     The log-probability of a kind's first token as the answer, less its mean over all subjects (batch
     calibration, Zhou et al. 2023, arXiv 2309.17249): a small model likes the first kind of the list whatever

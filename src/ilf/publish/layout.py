@@ -3,6 +3,7 @@
 OUT/
   model/            7-model, with its card
   adapter/          LoRA's factors, unmerged (only with finetune.keep_adapter)
+  gguf/             the model as one GGUF file (only where asked)
   dataset/          README.md, data/examples.jsonl, predictions/ARM-evalplus.jsonl and ARM-lm-eval.jsonl
 """
 
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilf import models
 from ilf.config import load_config
 from ilf.errors import DataError
 from ilf.publish import predictions
+from ilf.publish.gguf import convert
 from ilf.records import Example, Feedback, Program, Refinement, Rows, read_jsonl
 from ilf.runfolder import RoundFolder, RunFolder
 
@@ -32,6 +35,9 @@ class Published:
     model: Path | None
     """None where the run has no model with weights."""
     adapter: Path | None
+    base: str | None
+    """What the adapter goes on top of: a hub id where the run's model is one, else a folder here."""
+    gguf: Path | None
     dataset: Path
     examples: int
 
@@ -53,7 +59,9 @@ def round_of(run: Path, number: int | None) -> tuple[int, RoundFolder]:
     raise DataError(f"{run}: {which} has examples (6-examples.jsonl): let the run go on first")
 
 
-def build(run: Path, out: Path, number: int | None = None, *, names: bool = False) -> Published:
+def build(
+    run: Path, out: Path, number: int | None = None, *, names: bool = False, gguf: str | None = None
+) -> Published:
     """Write what a run made into `out`.
 
     Args:
@@ -61,9 +69,11 @@ def build(run: Path, out: Path, number: int | None = None, *, names: bool = Fals
         out: a folder that does not exist, or is empty.
         number: of the round; the last by default.
         names: whether authors of feedback are named; else they are numbered.
+        gguf: write the model as GGUF of this type of weights, too (`gguf.TYPES`).
 
     Raises:
         DataError: the run has nothing to publish, or `out` holds something.
+        UserError: it cannot be written as GGUF here.
     """
     number, files = round_of(run, number)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -95,14 +105,42 @@ def build(run: Path, out: Path, number: int | None = None, *, names: bool = Fals
     if whole:
         shutil.copytree(files.model, part / "model", ignore=shutil.ignore_patterns(ADAPTER, ".*", "*.part"))
     adapter = (files.model / ADAPTER).is_dir()
+    base = None
     if adapter:
         shutil.copytree(files.model / ADAPTER, part / ADAPTER)
+        base = _based(part / ADAPTER, config.model)
+    file = None
+    if gguf is not None:
+        if not whole:
+            raise DataError(f"{run}: there is no model with weights to write as GGUF")
+        file = convert(part / "model", part / "gguf", gguf)
     if out.exists():
         out.rmdir()
     part.rename(out)
     return Published(
-        out, out / "model" if whole else None, out / ADAPTER if adapter else None, out / "dataset", len(rows)
+        folder=out,
+        model=out / "model" if whole else None,
+        adapter=out / ADAPTER if adapter else None,
+        base=base,
+        gguf=None if file is None else out / "gguf" / file.name,
+        dataset=out / "dataset",
+        examples=len(rows),
     )
+
+
+def _based(adapter: Path, model: str) -> str:
+    """What an adapter was trained on; where that is the run's model from the hub, it says so by its id.
+
+    PEFT writes the folder of this machine.
+    """
+    path = adapter / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    base = str(settings.get("base_model_name_or_path"))
+    at_hand = None if Path(model).expanduser().exists() or ":" in model else models.at_hand(model)
+    if at_hand is not None and at_hand.resolve() == Path(base).resolve():
+        settings["base_model_name_or_path"] = base = model
+        path.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+    return base
 
 
 def lineage(files: RoundFolder, *, names: bool = False) -> Iterable[dict[str, Any]]:

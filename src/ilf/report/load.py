@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ilf.runfolder import Manifest, RoundFolder, RunFolder
 
 ARM_NAMES = {"before": "before (πθ)", "own": "own correct samples alone", "after": "after (πθ*)"}
 """In the order of the report: what the run is about comes last."""
+TRAINING_LOG = "training_log.jsonl"
 
 
 @dataclass
@@ -91,6 +93,30 @@ def load_run(path: Path) -> RunData:
         rounds=[_round(number, files) for number, files in enumerate(folder.rounds(), start=1)],
         notes=notes,
     )
+
+
+def training_rows(files: RoundFolder) -> dict[str, list[dict[str, float]]]:
+    """Model of a round → the rows of its fine-tuning's log, a step each; also while it goes on.
+
+    A fine-tuning keeps its log in a hidden folder until the model gets its name.
+    """
+    found = {}
+    for name, model in (("πRefine", files.refiner), ("πθ*", files.model), ("control", files.control)):
+        for path in (model.with_name(f".{model.name}.partial") / TRAINING_LOG, model / TRAINING_LOG):
+            if path.is_file() and (rows := [row for row in json_rows(path) if "loss" in row]):
+                found[name] = rows
+                break
+    return found
+
+
+def json_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that may be growing: what is not whole yet is left out."""
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    yield row
 
 
 def read_config(path: Path) -> tuple[str, dict[str, Any]]:

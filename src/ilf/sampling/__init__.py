@@ -55,7 +55,8 @@ class Sampler(Protocol):
     """A model that can be sampled from.
 
     One that needs more than `policy.SEQUENCES` samples under way to be kept busy says so in an attribute
-    `at_once`. One that can go on with other weights has `load(folder) -> bool`, one that holds
+    `at_once`; one that reports each pass over the samples under way, so that its tokens are so many samples,
+    has `in_step = True`. One that can go on with other weights has `load(folder) -> bool`, one that holds
     processes `close()`.
     """
 

@@ -94,6 +94,8 @@ def open(
 class TorchSampler:
     """Continuous batching over a `SharedCache`."""
 
+    in_step = True
+
     def __init__(
         self,
         net: Any,

@@ -11,8 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from typing import IO, Any
 
 from ilf.errors import DataError, UserError
 from ilf.formats.programs import Programs
+from ilf.progress import progress, say
 from ilf.records import Program, Task, Verdict, content_id, read_rows
 from ilf.sandbox.limits import Limits
 from ilf.sandbox.selfcheck import self_check
@@ -97,7 +96,7 @@ def verify(
         _same(out if out.exists() else part, key_path, key)
     if out.exists():
         statuses = Counter(str(row.get("status")) for _, row in read_rows(out))
-        _say(f"{out} has all {total} verdicts already; delete it to verify again")
+        say(f"{out} has all {total} verdicts already; delete it to verify again")
         return statuses
     with _opened(part) as file, _explained(part):
         done, statuses, shared = _kept(file)
@@ -106,7 +105,7 @@ def verify(
         if done < total:
             self_check(unsafe=unsafe)
             if done:
-                _say(f"going on behind row {done} of {total}")
+                say(f"going on behind row {done} of {total}")
             if others is not None and any(task.kind not in JUDGED for task in suite.values()):
                 if repeat > 1:
                     raise UserError("--repeat: only programs that the sandbox runs can be run more than once")
@@ -120,9 +119,9 @@ def verify(
         os.fsync(file.fileno())
         part.replace(out)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-    _say(f"{total} programs: {counts or 'none'} → {out}")
+    say(f"{total} programs: {counts or 'none'} → {out}")
     if shared:
-        _say(
+        say(
             f"{shared.total()} of them with isolation shared, where a hostile program is able to cheat: "
             f"{len(shared)} tasks ({', '.join(list(shared)[:NAMED])}{' …' if len(shared) > NAMED else ''})"
         )
@@ -146,7 +145,7 @@ def _append(
                 waiting.append(row)
                 yield Program(task_id=row["task_id"], code=row["code"])
 
-    with _progress(total, done, shared) as advance:
+    with progress("verifying", total, done, EVERY) as bar:
         for verdict in judge(source()):
             row = waiting.pop(0)
             row |= {"passed": verdict.passed, "status": verdict.status, "detail": verdict.detail}
@@ -154,7 +153,7 @@ def _append(
             file.write(_line(row | {"shared": verdict.shared}))
             statuses[verdict.status] += 1
             shared.update([verdict.task_id] if verdict.shared else [])
-            advance()
+            bar.advance(1, shared=verdict.shared)
 
 
 def _line(row: dict[str, Any]) -> bytes:
@@ -187,7 +186,7 @@ def check_programs(rows: Programs, tasks: dict[str, Task]) -> tuple[str, int]:
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
         total += 1
     if rows.says is not None:
-        _say(f"{path}: read as {rows.says}: {total} programs")
+        say(f"{path}: read as {rows.says}: {total} programs")
     return digest.hexdigest(), total
 
 
@@ -263,38 +262,3 @@ def _kept(file: IO[bytes]) -> tuple[int, Counter[str], Counter[str]]:
     file.truncate(end)
     file.seek(0, os.SEEK_END)
     return statuses.total(), statuses, shared
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
-
-
-@contextmanager
-def _progress(total: int, done: int, shared: Counter[str]) -> Iterator[Any]:
-    """A function to call once per verdict: a bar on a terminal, a line now and then elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            row = bar.add_task("verifying", total=total, completed=done)
-            yield lambda: bar.advance(row)
-        return
-    started = last = time.monotonic()
-    count = done
-
-    def advance() -> None:
-        nonlocal last, count
-        count += 1
-        now = time.monotonic()
-        if now - last >= EVERY:
-            last = now
-            rate = (count - done) / (now - started)
-            noted = f", {shared.total()} with isolation shared" if shared else ""
-            _say(
-                f"verified {count} of {total} ({rate:.0f} programs/s, {(total - count) / rate:.0f} s left)"
-                + noted
-            )
-
-    yield advance

@@ -9,6 +9,7 @@ import uvicorn
 
 from ilf.errors import UserError
 from ilf.listening import LOCAL, listen
+from ilf.output import answer
 from ilf.progress import say
 from ilf.records import Task
 from ilf.sandbox.selfcheck import self_check
@@ -73,10 +74,12 @@ def verifier(
     shown = f"[{host}]" if ":" in host else host
     try:
         with service.engine:
+            url = f"http://{shown}:{listening.getsockname()[1]}"
             say(
-                f"verifier on http://{shown}:{listening.getsockname()[1]}: {settings.workers} workers, "
+                f"verifier on {url}: {settings.workers} workers, "
                 f"{len(known)} tasks known, {'keys needed' if keys.needed else 'no keys'}; Ctrl-C stops it"
             )
+            answer({"url": url, "workers": settings.workers, "tasks": len(known), "keys": keys.needed})
             server.run(sockets=[listening])
     except KeyboardInterrupt:
         # uvicorn raises the signal again when all is answered.

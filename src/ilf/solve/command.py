@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ilf import policy
 from ilf.config import EngineConfig, SamplingConfig, VerifyConfig
 from ilf.errors import DataError
 from ilf.kinds.function import check_sandbox
+from ilf.output import machines, tell
 from ilf.places import Local
 from ilf.progress import say
 from ilf.prompts import Style
@@ -18,7 +20,7 @@ from ilf.records import Feedback, Task, write_jsonl
 from ilf.runfolder import write_text
 from ilf.runner import writable
 from ilf.solve.dialogue import Quit, show, talk
-from ilf.solve.turns import Solver, Turn, kept, shown_only, solution, solve
+from ilf.solve.turns import Solution, Solver, Turn, kept, shown_only, solution, solve
 from ilf.steps import Refiner
 from ilf.tasks import load_tasks
 from ilf.terminal import console
@@ -56,7 +58,7 @@ def run(
     most: int,
     interactive: bool | None,
     redraw: bool = False,
-) -> None:
+) -> list[Solution]:
     """Solve tasks; with a person where standard input and output are a terminal.
 
     Args:
@@ -82,12 +84,14 @@ def run(
         done = _with_person(solver, tasks, keep, most)
     else:
         done = _alone(solver, tasks, keep, most, redraw)
+    solutions = [solution(turns) for turns in done]
     if out is not None:
-        write_jsonl(out, [solution(turns) for turns in done])
+        write_jsonl(out, solutions)
     passed = sum(turns[-1].passed for turns in done)
-    tokens = sum(solution(turns).tokens for turns in done)
+    tokens = sum(found.tokens for found in solutions)
     where = "" if out is None else f": {out}"
     say(f"{passed} of {len(done)} programs pass the shown test, {tokens:,} tokens sampled{where}")
+    return solutions
 
 
 def _alone(
@@ -126,7 +130,7 @@ def _add(keep: Path | None, items: Sequence[Feedback]) -> None:
 
 def refine_one(
     solver: Solver, source: str, program: Path, text: str, *, ids: str | None, out: Path | None
-) -> None:
+) -> dict[str, Any]:
     """The best of n refinements of one program that follow one text.
 
     Args:
@@ -136,6 +140,9 @@ def refine_one(
         text: what is wrong with it.
         ids: which task of the source; needed where it has several.
         out: where the refined program goes; standard output by default, after a diff on a terminal.
+
+    Returns:
+        The task's id, the program and the status of the shown test.
 
     Raises:
         DataError: not exactly one task, no text, or a file that cannot be read or written.
@@ -152,7 +159,7 @@ def refine_one(
     task = shown_only(tasks[0])
     item = Feedback(task_id=task.task_id, code=_read(program), text=text, source="human")
     turn = solver.refinements({task.task_id: task}, [item], 1)[0]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not machines():
         before = Turn(turn.program.model_copy(update={"code": item.code}), turn.verdict, 0, 0)
         show(console(), task, [before, turn])
     else:
@@ -160,7 +167,8 @@ def refine_one(
     if out is not None:
         write_text(out, turn.program.code)
     elif not sys.stdout.isatty():
-        sys.stdout.write(turn.program.code.rstrip() + "\n")
+        tell(turn.program.code.rstrip())
+    return {"task_id": task.task_id, "code": turn.program.code, "status": turn.verdict.status}
 
 
 def _read(program: Path) -> str:

@@ -16,7 +16,7 @@ from ilf.progress import progress
 from ilf.records import Program, Rows, Task
 from ilf.runfolder import Growing
 from ilf.runner import Job, Step
-from ilf.steps.sampling import Batch, batched, require_room, sample_counts, sampled, seed_of
+from ilf.steps.sampling import Batch, batched, pace_of, require_room, sample_counts, sampled, seed_of
 from ilf.tasks import source_hash
 
 
@@ -64,7 +64,8 @@ class Sample(Step[Rows[Program]]):
                    for number in range(growing.done, len(batches))}  # fmt: skip
         left = [task for number in prompts for task in batches[number]]
         require_room(writer, [p for batch in prompts.values() for p in batch], self.sampling, left, job.out)
-        with progress(f"sampling {self.what}", len(self.tasks) * n, growing.rows) as bar:
+        pace = pace_of(writer, [n * len(of_batch) for of_batch in prompts.values()], self.sampling)
+        with progress(f"sampling {self.what}", len(self.tasks) * n, growing.rows, pace=pace) as bar:
             asked = [
                 Batch(of_batch, seed_of(self.seed, self.round, self.what, number), batches[number])
                 for number, of_batch in prompts.items()

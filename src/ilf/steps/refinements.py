@@ -22,6 +22,7 @@ from ilf.steps.refiner import Refiner
 from ilf.steps.sampling import (
     Batch,
     batched,
+    pace_of,
     refuse_failures,
     require_room,
     sample_counts,
@@ -99,7 +100,8 @@ class Refine(Step[Rows[Refinement]]):
         }
         left = [self.tasks[item.task_id] for number in prompts for item in batches[number]]
         require_room(writer, [p for batch in prompts.values() for p in batch], self.sampling, left, job.out)
-        with progress(f"sampling {self.what}", len(items) * n, growing.rows) as bar:
+        pace = pace_of(writer, [n * len(of_batch) for of_batch in prompts.values()], self.sampling)
+        with progress(f"sampling {self.what}", len(items) * n, growing.rows, pace=pace) as bar:
             asked = [self._asked(of_batch, batches[number], number) for number, of_batch in prompts.items()]
             completions = sampled(writer, asked, self.sampling, bar)
             for number, batch, samples in zip(prompts, asked, completions, strict=True):

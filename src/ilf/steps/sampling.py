@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from ilf import costs
 from ilf.config import SamplingConfig
 from ilf.errors import ModelError, PromptTooLong, SandboxFailure
+from ilf.pace import Batched, Pace, Plan
 from ilf.policy import Writer
 from ilf.progress import Progress
 from ilf.prompts import Prompt
@@ -41,6 +42,19 @@ def sample_counts(rows: Iterable[Program | Refinement]) -> dict[str, float]:
         counts["samples"] += 1
         counts["tokens"] += row.tokens or 0
     return counts
+
+
+def pace_of(writer: Writer, sizes: Sequence[int], settings: SamplingConfig) -> Pace | None:
+    """How long sampling will take, where the engine computes the samples of a batch side by side.
+
+    Args:
+        writer: what samples.
+        sizes: samples of each batch that is left.
+        settings: how to sample.
+    """
+    if not sizes or not getattr(writer.sampler, "in_step", False):
+        return None
+    return Batched(Plan(tuple(sizes), settings.n, settings.max_tokens))
 
 
 def params_of(writer: Writer, settings: SamplingConfig, seed: int, tasks: Sequence[Task]) -> SamplingParams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ilf.runfolder import RunFolder
@@ -15,12 +16,13 @@ def is_study(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def rebuild(folder: Path, out: Path | None = None) -> Path:
+def rebuild(folder: Path, out: Path | None = None, to: Sequence[str] = ()) -> Path:
     """Write the report of a study folder from its results, without measuring anything.
 
     Args:
         folder: the study's folder.
         out: the HTML file; `report.html` in the folder by default.
+        to: trackers that get its numbers, too.
     """
     from ilf.report.command import write
     from ilf.study.document import document
@@ -28,4 +30,4 @@ def rebuild(folder: Path, out: Path | None = None) -> Path:
 
     settings_text = (folder / CONFIG).read_text(encoding="utf-8")
     results = read_results(folder / RESULTS)
-    return write(document(folder, results, settings_text), out or RunFolder(folder).report)
+    return write(document(folder, results, settings_text), out or RunFolder(folder).report, to)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilf.errors import ConfigError, DataError
+from ilf.output import answer, tell
 from ilf.records import Program, Task, Verdict, write_jsonl
 from ilf.tasks import SUITES, load_tasks, source_hash
 from ilf.tasks.check import CONSTANTS, INPUT, SHOWN, Verify, check_feedback
@@ -32,7 +32,6 @@ def show(
     ids: str | None = None,
     style: str = "completion",
     columns: Mapping[str, str] | None = None,
-    as_json: bool = False,
 ) -> None:
     """Print the tasks of a source as a list, or one task in full with its prompt; or their rows in our form.
 
@@ -45,23 +44,16 @@ def show(
         if one is None:
             near = f"{tasks[0].task_id} to {tasks[-1].task_id}"
             raise ConfigError(f"{source} has no task {task_id!r}; its {len(tasks)} ids run from {near}")
-        _print(one.to_json() if as_json else in_full(one, style).rstrip("\n"))
+        tell(in_full(one, style).rstrip("\n"))
+        answer(one)
         return
-    if as_json:
-        for task in tasks:
-            _print(task.to_json())
-        return
-    _print(f"{source}: {len(tasks)} tasks\n")
+    answer(tasks)
+    tell(f"{source}: {len(tasks)} tasks\n")
     _table(
         ["id", "split", "entry point", "tests", "description"],
         [[t.task_id, t.split or "", t.entry_point, str(len(t.tests)), _line(t.description)] for t in tasks],
     )
-    _print(_summary(tasks))
-
-
-def _print(text: str) -> None:
-    # Not through rich: code keeps its tabs and brackets.
-    sys.stdout.write(text + "\n")
+    tell(_summary(tasks))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -73,8 +65,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in cells:
         last = row[full[-1]]
         shown = last if len(last) <= room else last[: room - 1] + "…"
-        _print("".join(row[n].ljust(width[n] + 2) for n in full[:-1]) + shown)
-    _print("")
+        tell("".join(row[n].ljust(width[n] + 2) for n in full[:-1]) + shown)
+    tell("")
 
 
 def _line(text: str) -> str:
@@ -189,38 +181,54 @@ def check(
         apart = [task for task in apart if task.isolation == "separate"]
     weaker = _pass_when_shared(apart, cpu_seconds, unsafe)
     for verdict in checked.failing[:NAMED]:
-        _print(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
+        tell(f"Task {verdict.task_id}: {verdict.status}\n{verdict.detail}\n")
     more = [verdict.task_id for verdict in checked.failing[NAMED:]]
     if more:
-        _print(f"… and {len(more)} more: {', '.join(more)}")
+        tell(f"… and {len(more)} more: {', '.join(more)}")
     verified = len(checked.verdicts)
-    _print(f"{verified - len(checked.failing)} of {verified} reference programs pass their tests.")
+    tell(f"{verified - len(checked.failing)} of {verified} reference programs pass their tests.")
     slowest = max(checked.verdicts, key=lambda v: v.seconds, default=None)
     if slowest is not None:
-        _print(f"The slowest is task {slowest.task_id} with {slowest.seconds:.1f} s of CPU time.")
+        tell(f"The slowest is task {slowest.task_id} with {slowest.seconds:.1f} s of CPU time.")
     if checked.without_reference:
-        _print(f"{len(checked.without_reference)} tasks have no reference program.")
+        tell(f"{len(checked.without_reference)} tasks have no reference program.")
     named = f" ({', '.join(checked.shared)})" if checked.shared else ""
-    _print(f"{len(checked.shared)} tasks ask for isolation shared{named}.")
+    tell(f"{len(checked.shared)} tasks ask for isolation shared{named}.")
     if checked.found:
         why = "because their references pass only so" if isolation == "auto" else "as --isolation says"
-        _print(
+        tell(
             f"{len(checked.found)} tasks get isolation shared, {why}; tests run inside the program's process "
             f"there, and a hostile program is able to cheat: {', '.join(checked.found)}"
         )
     if weaker:
-        _print(
+        tell(
             f'{len(weaker)} of the failing ones pass with isolation = "shared" in their row, where tests run '
             f"inside the program's process and a hostile program is able to cheat: {', '.join(weaker)}"
         )
     if feedback is not None:
         for place, complaint in list(complaints.items())[:NAMED]:
-            _print(f"Feedback {place + 1}, on task {items[place].task_id}: {complaint}")
+            tell(f"Feedback {place + 1}, on task {items[place].task_id}: {complaint}")
         sound = len(items) - len(complaints)
-        _print(
+        tell(
             f"{sound} of {len(items)} feedback items are sound: the wrong program fails, and the refinement, "
             f"where there is one, passes and changes less than {recorded.MAX_EDIT:.0%}."
         )
+    answer(
+        {
+            "tasks": checked.tasks,
+            "references": verified,
+            "failing": checked.failing,
+            "without_reference": checked.without_reference,
+            "shared": checked.shared,
+            "found_shared": checked.found,
+            "pass_when_shared": weaker,
+            "feedback": len(items),
+            "complaints": [
+                {"item": place + 1, "task_id": items[place].task_id, "complaint": complaint}
+                for place, complaint in complaints.items()
+            ],
+        }
+    )
     return 1 if checked.failing or complaints else 0
 
 
@@ -250,14 +258,15 @@ def audit(
     weak = audit_tasks(tasks, _verifier(tasks, cpu_seconds, unsafe))
     if weak:
         descriptions = {task.task_id: task.description for task in tasks}
-        _print("Tasks whose tests a stub passes\n")
+        tell("Tasks whose tests a stub passes\n")
         _table(
             ["task", "it returns", "description"],
             [[w.task_id, ", ".join(w.stubs), _line(descriptions[w.task_id])] for w in weak],
         )
     counts = Counter(stub for w in weak for stub in w.stubs)
     each = ", ".join(f"{name} {counts[name]}" for name in (*CONSTANTS, SHOWN, INPUT))
-    _print(f"{len(weak)} of {len(tasks)} tasks: {each}")
+    tell(f"{len(weak)} of {len(tasks)} tasks: {each}")
+    answer({"tasks": len(tasks), "weak": weak, "stubs": counts})
     return 0
 
 
@@ -275,4 +284,5 @@ def convert(
     if not out.parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}")
     write_jsonl(out, tasks)
-    _print(f"{len(tasks)} tasks: {out}")
+    tell(f"{len(tasks)} tasks: {out}")
+    answer({"tasks": len(tasks), "out": out})
