@@ -140,7 +140,7 @@ def one_round(
 
 
 def _model(c: RunConfig, ref: str) -> Model:
-    return policy.get(ref, c.engine, c.prompts.style)
+    return policy.get(ref, c.engine, c.prompts.style, c.prompts.lines)
 
 
 def _card(c: RunConfig, number: int) -> dict[str, object]:

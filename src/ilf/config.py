@@ -19,6 +19,7 @@ from ilf.configfile import checked, read_toml, starter_path, with_overrides
 from ilf.feedbackconfig import FeedbackConfig as FeedbackConfig
 from ilf.feedbackconfig import MixedConfig as MixedConfig
 from ilf.feedbackconfig import ReviewConfig as ReviewConfig
+from ilf.notes import Lines
 from ilf.rewardconfig import RewardConfig as RewardConfig
 from ilf.rewardconfig import RewardTerm as RewardTerm
 from ilf.sandbox import Limits
@@ -51,6 +52,9 @@ class PromptsConfig(Section):
     """The text models see."""
 
     style: Literal["completion", "chat"] = "completion"
+    lines: Lines = "number"
+    """How prompts name the lines of the wrong program that a note of the feedback is about: by `number`, as
+    people wrote it; by `quote`, the lines' own text in its place; `none` leaves only what is said of them."""
 
 
 class SamplingConfig(Section):

@@ -11,6 +11,7 @@ from typing import Any
 from ilf import models
 from ilf.config import EngineConfig
 from ilf.errors import ModelError
+from ilf.notes import Lines
 from ilf.prompts import Prompter, Style
 from ilf.runfolder import available_memory
 from ilf.sampling import Sampler, open_sampler
@@ -35,12 +36,15 @@ class Model:
     """What computes its samples."""
     style: Style
     """Prompt style."""
+    lines: Lines = "number"
+    """How its prompts name the lines that a note is about."""
     remake: Callable[[], None] | None = field(default=None, compare=False)
     """Writes weights that were deleted to save disk; called before they are opened."""
 
     def identity(self) -> Mapping[str, Any]:
         """What of it decides a sample: part of the key of every step that samples it."""
-        return {"hash": self.hash, "engine": self.engine.model_dump(), "style": self.style}
+        lines = {} if self.lines == "number" else {"lines": self.lines}
+        return {"hash": self.hash, "engine": self.engine.model_dump(), "style": self.style, **lines}
 
     @property
     def has_weights(self) -> bool:
@@ -55,7 +59,7 @@ class Model:
     @property
     def prompter(self) -> Prompter:
         """The prompts it understands."""
-        return make_prompter(self.ref, self.engine.name, self.style)
+        return make_prompter(self.ref, self.engine.name, self.style, self.lines)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Models:
             gc.collect()
 
 
-def get(ref: str | Path, engine: EngineConfig, style: Style) -> Model:
+def get(ref: str | Path, engine: EngineConfig, style: Style, lines: Lines = "number") -> Model:
     """A model by MODEL string or folder, without opening it where the engine allows that.
 
     Raises:
@@ -141,7 +145,7 @@ def get(ref: str | Path, engine: EngineConfig, style: Style) -> Model:
     else:
         # Trust lasts for the process: prompts, samples and fine-tuning open the same folder afterwards.
         found = models.resolve(name, bool(engine.options.get("trust_remote_code"))).hash
-    return Model(name, found, engine, style)
+    return Model(name, found, engine, style, lines)
 
 
 def _require_memory(model: Model) -> None:
@@ -157,14 +161,14 @@ def _require_memory(model: Model) -> None:
         )
 
 
-def make_prompter(model: str, engine: str, style: Style) -> Prompter:
+def make_prompter(model: str, engine: str, style: Style, lines: Lines = "number") -> Prompter:
     """The prompts that a model understands (its chat template comes with its tokenizer)."""
     unread = engine == "openai" and not Path(model).exists()
     foreign = engine not in ENGINES and not (Path(model) / "tokenizer_config.json").is_file()
     if engine == "scripted" or unread or foreign:
         # No tokenizer at hand: a chat server renders `user` and `prefill` itself, a script reads any text.
-        return Prompter(style, template=lambda user: user + "\n\n" if style == "chat" else user)
+        return Prompter(style, template=lambda user: user + "\n\n" if style == "chat" else user, lines=lines)
     folder = models.resolve(model).path
     if style == "chat":
-        return Prompter(style, template=models.chat_template(folder))
-    return Prompter(style, bos=models.bos_text(folder))
+        return Prompter(style, template=models.chat_template(folder), lines=lines)
+    return Prompter(style, bos=models.bos_text(folder), lines=lines)

@@ -20,6 +20,7 @@ from ilf.errors import Inexpressible
 from ilf.extraction import extract
 from ilf.extraction.opening import opening
 from ilf.kinds import Opened, WordedKind, is_code, words_of
+from ilf.notes import Lines, for_prompt
 from ilf.records import Task
 from ilf.syntax import (
     Definition,
@@ -75,10 +76,18 @@ class Prompter:
             assistant's turn. Where it is None (the text then is the user's message, a blank line, and the
             opening of the answer), prompts suit chat servers, which apply their own template.
         bos: style `completion`: text of the token that starts a document, `""` for models without one.
+        lines: how notes about lines name them in the prompt for a refinement (`ilf.notes.for_prompt`).
     """
 
-    def __init__(self, style: Style, template: Callable[[str], str] | None = None, bos: str = "") -> None:
+    def __init__(
+        self,
+        style: Style,
+        template: Callable[[str], str] | None = None,
+        bos: str = "",
+        lines: Lines = "number",
+    ) -> None:
         self.style = style
+        self._lines = lines
         self._template = template or (lambda message: f"{message}\n\n")
         self._bos = bos
         self.stop: tuple[str, ...] = _STOP if style == "chat" else _STOP + _STOP_COMPLETION
@@ -117,6 +126,8 @@ class Prompter:
             feedback: what is wrong with it; None leaves the section out (the control arm without feedback).
             shots: worked examples to stand before it: (task, wrong program, feedback, refinement).
         """
+        feedback = for_prompt(feedback, code, self._lines)
+        shots = [(known, wrong, for_prompt(f, wrong, self._lines), right) for known, wrong, f, right in shots]
         words = words_of(task)
         if words is not None:
             return self._say(words, task, worded_request(words, task, code, feedback, shots))

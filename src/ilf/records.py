@@ -35,7 +35,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticSerializationError
 
+from ilf import notes
 from ilf.errors import DataError
+from ilf.notes import LineNote
 
 
 def _as_text(value: object) -> object:
@@ -211,6 +213,7 @@ class Feedback(Record):
     code: str
     """The incorrect program, prefix included."""
     text: str
+    """All of it, the notes about lines included."""
     source: str
     """`human`, `recorded`, `model`, `execution`, or what a source of somebody else's calls itself."""
     author: str | None = None
@@ -230,6 +233,16 @@ class Feedback(Record):
     """Checks that spoke up while it was written."""
     created: str | None = None
     """When it was submitted (ISO 8601, UTC)."""
+    notes: tuple[LineNote, ...] = ()
+    """What the text says about single lines of the program ("Line 4: …"), in its order. Notes that a file
+    gives beside a text without them are put before it; without this field nothing is looked for."""
+
+    @model_validator(mode="after")
+    def _notes_in_text(self) -> Feedback:
+        if self.notes:  # past the frozen model's own setter: nobody has seen it yet
+            object.__setattr__(self, "text", notes.complete(self.text, self.notes))
+            object.__setattr__(self, "notes", notes.parse(self.text)[0])
+        return self
 
     @property
     def feedback_id(self) -> str:

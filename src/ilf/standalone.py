@@ -11,6 +11,7 @@ from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
+from ilf.notes import Lines
 from ilf.places import Local
 from ilf.progress import say
 from ilf.prompts import Style
@@ -66,6 +67,7 @@ def refine(
     shuffle: bool,
     use_feedback: bool,
     by_parts: bool = False,
+    lines: Lines = "number",
 ) -> metrics.Evaluation:
     """Sample refinements that follow `feedback`, verify them, and print how many pass."""
     from ilf.feedback import recorded
@@ -82,7 +84,7 @@ def refine(
         usable = [item for item in recorded.read(shots, all_tasks) if item.task_id not in wanted]
         chosen = pick_shots(usable, shot_count, f"{shots}: on other tasks it")
         worked_shots = worked(chosen, all_tasks, use_feedback=use_feedback)
-    refiner = Refiner(policy.get(model, engine, style), worked_shots)
+    refiner = Refiner(policy.get(model, engine, style, lines), worked_shots)
     kind = RefineByParts if by_parts else Refine
     step = kind(refiner, tuple(items), wanted, settings, verify, use_feedback, seed=seed)
     refinements = alone(step, out, Local())

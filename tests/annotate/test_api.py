@@ -150,3 +150,18 @@ def test_a_full_disk_is_said_in_words(api, monkeypatch, error):
     assert reply.json()["error"].startswith("the server's disk is full: nothing of this was saved")
     monkeypatch.undo()
     assert vendor("PUT", f"/items/{item['item']}/draft", {"text": "half"}).status_code == 200
+
+
+def test_notes_about_lines_travel_through_the_api(site, api):
+    vendor, owner = api("Vendor"), api("Boss", "owner")
+    item = vendor("POST", "/claim").json()["item"]
+    note = {"first": 2, "last": 2, "text": "This adds a constant."}
+    body = {"text": "Add the number to itself instead.", "notes": [note]}
+    assert vendor("POST", f"/items/{item}/answer", body).status_code == 200
+    [row] = site.store.accepted()
+    assert row.text == "Line 2: This adds a constant.\n\nAdd the number to itself instead."
+    assert [n.model_dump() for n in row.notes] == [note]
+    assert owner("GET", "/answers").json()["notes"] == [note]
+    assert owner("GET", "/answers?format=labelstudio").json()[0]["meta"]["notes"] == [note]
+    wrong = vendor("POST", f"/items/{item}/answer", {**body, "notes": [{**note, "last": 1}]})
+    assert wrong.status_code == 422 and "the last line comes before the first" in wrong.json()["error"]

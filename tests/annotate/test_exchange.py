@@ -33,7 +33,8 @@ def written(store, clock):
     clock.now += 90
     full = Draft(text=TEXT, tags=["logic"], bugs=1, refinement=RIGHT.format(n=1))
     queue.submit(store, ann, first, full, seconds=90)
-    queue.submit(store, ann, queue.claim(store, ann), Draft(text="=HYPERLINK(evil) is not a formula here"))
+    bare = Draft(text="=HYPERLINK(evil) is not a formula here\nLine 2: nor is this")
+    queue.submit(store, ann, queue.claim(store, ann), bare)
     queue.skip(store, ann, queue.claim(store, ann), "too hard")
     return store
 
@@ -45,6 +46,7 @@ def test_export_import_export_is_the_same_bytes(written, tmp_path, clock):
     done = import_feedback(other, rows_of(first), tasks)
     assert (done.added, done.known) == (2, 0)
     assert text_of(other) == first
+    assert [[(n.first, n.text) for n in row.notes] for row in rows_of(first)] == [[], [(2, "nor is this")]]
     again = import_feedback(other, rows_of(first), tasks)
     assert (again.added, again.known) == (0, 2)
     assert text_of(other) == first

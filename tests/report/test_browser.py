@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 
+from ilf.records import Feedback
 from ilf.report import page
 from ilf.report.command import report
 from ilf.report.content import Document, Item, Sample
+from ilf.report.items import build
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -43,6 +45,22 @@ def test_a_link_to_another_page_turns_to_it(run_folder, tmp_path):
     dom = opened(report([run_folder]), tmp_path / "profile", "#task-refine%2F11")
     assert "page 2 of 2" in dom and 'id="task-refine%2F11" open=""' in dom
     assert re.search(r"<option value=\"(fixed|unchanged|broken)\">", dom)
+
+
+def test_words_about_lines_stand_below_them(tmp_path):
+    code = "def f(x):\n    y = x\n    return y\n"
+    text = "Line 3: <b>return</b> it.\nLines 1-2: too long.\nLine 9: not there."
+    row = Feedback(task_id="t", code=code, text=text, source="human")
+    path = tmp_path / "notes.html"
+    items = build({}, feedback=[row])
+    path.write_text(page.render(Document(title="Notes", claim="", items=items)), encoding="utf-8")
+    dom = opened(path, tmp_path / "profile", "#task-t")
+    shown = re.sub(r"<span class=\"[kscu]\">(.*?)</span>", r"\1", dom)
+    assert re.search(
+        r'row noted">def f\(x\):</span><span class="row noted">    y = x</span><span class="said">Lines 1-2: too long.</span>'
+        r'<span class="row noted">    return y</span><span class="said">Line 3: &lt;b&gt;return&lt;/b&gt; it.</span></pre>',
+        shown,
+    )
 
 
 def test_the_first_seed_is_shown_first(tmp_path):

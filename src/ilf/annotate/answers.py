@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ilf import notes
 from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash, unchanged
 from ilf.annotate.schema import Answer, Candidate, Item
 from ilf.annotate.store import Conflict, Refused
@@ -131,6 +132,7 @@ def fill_in(
     answer.kind = draft.kind
     answer.candidate_id = chosen.id
     answer.text = draft.text.strip()
+    answer.notes = [note.model_dump() for note in notes.parse(answer.text)[0]] if feedback else []
     answer.text_hash = text_hash(answer.text)
     answer.tags = list(dict.fromkeys(draft.tags))
     answer.bugs = draft.bugs

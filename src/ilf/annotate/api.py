@@ -16,6 +16,7 @@ from ilf.annotate.pages.work import checked_refinement, hints_for
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Caller, Id, Web
+from ilf.notes import LineNote, complete
 
 DESCRIPTION = """\
 Authenticate with `Authorization: Bearer KEY`; the owner makes keys on the team page. A key acts for its
@@ -97,6 +98,7 @@ class AnswerIn(Draft):
             "example": {
                 "candidate": 1,
                 "text": "The loop stops one element early; let it run to the end of the list.",
+                "notes": [{"first": 4, "last": 4, "text": "len(items) - 1 leaves the last one out."}],
                 "tags": ["logic"],
                 "bugs": 1,
             }
@@ -106,10 +108,15 @@ class AnswerIn(Draft):
         default=None, ge=0, le=2**31 - 1, description="The version you read; omit to overwrite."
     )
     seconds: float | None = Field(default=None, ge=0, le=10**7, description="Time spent on the item so far.")
+    notes: list[LineNote] = Field(
+        default=[], max_length=1000,
+        description="What is said of single lines of the program; put before the text if it is not there.",
+    )  # fmt: skip
 
     def draft(self) -> Draft:
-        """Without version and time."""
-        return Draft.model_validate(self.model_dump(exclude={"version", "seconds"}))
+        """Without version and time, the notes in the text."""
+        parts = self.model_dump(exclude={"version", "seconds", "notes"})
+        return Draft.model_validate({**parts, "text": complete(self.text, self.notes)})
 
 
 class Warned(BaseModel):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ilf import notes
 from ilf.feedback.tagger import MEANINGS
 from ilf.metrics import edit_distance
 from ilf.records import Task
@@ -38,6 +39,7 @@ HINTS = {
     "pasted code": "This is mostly code. Write words: what is wrong, where, and what to do instead.",
     "whole solution": "This gives the whole solution away as code. Describe the change instead.",
     "hard-coded tests": "The refinement has the tests' values in it: it should solve the task itself.",
+    "no such line": "A note is about a line that this program does not have.",
     "same text": "The same text was already written for another task.",
     "refinement fails": "The refinement does not pass the tests.",
     "refinement too far": "The refinement changes half of the program or more: make smaller edits.",
@@ -155,6 +157,8 @@ def check(
         given = [line for line in solution if line in squeezed]
         if len(given) >= 0.8 * len(solution):
             codes.append("whole solution")
+    if any(note.last > wrong.count("\n") + 1 for note in notes.parse(text)[0]):
+        codes.append("no such line")
     if seen_elsewhere and words:
         codes.append("same text")
     if refinement and refinement.strip() and len(refinement) <= MOST_CODE:

@@ -118,6 +118,7 @@ def import_feedback(
                     kind="feedback",
                     candidate_id=chosen.id,
                     text=row.text,
+                    notes=[note.model_dump() for note in row.notes],
                     text_hash=text_hash(row.text),
                     tags=list(row.tags),
                     bugs=row.bugs,
@@ -251,7 +252,11 @@ def _label_studio(row: _Row) -> dict[str, Any]:
             "author": feedback.author or "",
         },
         "annotations": [{"result": result, "lead_time": feedback.seconds, "was_cancelled": False}],
-        "meta": {"answer": answer.id, "created": feedback.created},
+        "meta": {
+            "answer": answer.id,
+            "created": feedback.created,
+            "notes": [note.model_dump() for note in feedback.notes],
+        },
     }
 
 

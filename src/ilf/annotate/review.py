@@ -208,6 +208,7 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "state": answer.state,
         "version": answer.version,
         **content(answer).model_dump(mode="json"),
+        "notes": list(answer.notes or ()),
         "edit_distance": answer.edit_distance,
         "passes": None if answer.verdict is None else answer.verdict.get("status") == "passed",
         "warnings": list(answer.warnings or ()),

@@ -140,6 +140,8 @@ class Answer(Base):
     """`feedback` or `tests_wrong`."""
     candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     text: Mapped[str | None]
+    notes: Mapped[list[Any] | None]
+    """What of the text is about single lines: `first`, `last` and `text` of each (`ilf.notes`)."""
     text_hash: Mapped[str | None] = mapped_column(index=True)
     """Of the text without case and spacing: the same text on another item is found by it."""
     tags: Mapped[list[Any] | None]

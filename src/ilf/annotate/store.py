@@ -32,6 +32,7 @@ from ilf.annotate.schema import (
 from ilf.annotate.settings import Progress, Settings
 from ilf.errors import IlfError
 from ilf.feedback.ranking import rank
+from ilf.notes import LineNote
 from ilf.records import Feedback, Program, Task, Verdict
 
 MOST = 8
@@ -395,4 +396,5 @@ def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -
         model=chosen.program.get("model"),
         warnings=tuple(answer.warnings or ()),
         created=utc(answer.submitted),
+        notes=tuple(LineNote.model_validate(note) for note in answer.notes or ()),
     )

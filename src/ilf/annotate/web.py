@@ -23,6 +23,7 @@ from ilf.annotate.schema import Person, utc
 from ilf.annotate.security import NotSignedIn, RateLimit, Sessions, same_origin
 from ilf.annotate.settings import Progress
 from ilf.annotate.store import Refused, Store
+from ilf.notes import covering
 
 LARGEST = 2**31 - 1
 """Of a row's number, whatever the database."""
@@ -88,7 +89,13 @@ class Web:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self.templates.filters.update(
-            plain=show.plain, cut=show.cut, duration=show.duration, utc=utc, fold=show.fold, when=show.when
+            plain=show.plain,
+            cut=show.cut,
+            duration=show.duration,
+            utc=utc,
+            fold=show.fold,
+            when=show.when,
+            covering=covering,
         )
         self.templates.globals.update(
             code_lines=show.code_lines, diff_lines=show.diff_lines, base=options.base

@@ -24,6 +24,7 @@ from ilf.commands.options import (
     reward_of,
     sampling_of,
 )
+from ilf.notes import Lines
 from ilf.output import answer
 
 
@@ -125,6 +126,9 @@ def refine(
     by_parts: Annotated[
         bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
     ] = False,
+    lines: Annotated[
+        Lines, typer.Option(help="How notes about lines name them in the prompt (prompts.lines).")
+    ] = "number",
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
     limits: Annotated[
@@ -168,7 +172,7 @@ def refine(
     found = standalone.refine(
         model, tasks, Path(feedback), out, ids=ids, engine=of_engine, style=style, settings=settings,
         verify=checks, seed=seed, shots=shots, shot_count=shot_count, shuffle=shuffle,
-        use_feedback=not no_feedback, by_parts=by_parts,
+        use_feedback=not no_feedback, by_parts=by_parts, lines=lines,
     )  # fmt: skip
     answer({"out": out, "refinements": found})
 

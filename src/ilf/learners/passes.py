@@ -161,7 +161,9 @@ def in_passes(lesson: Lesson, count: int, one: Callable[[Turn], Counts]) -> Coun
         newest = _newest(wrote)
         student = lesson.start
         if newest:
-            student = policy.get(work / f"pass-{newest}", lesson.start.engine, lesson.start.style)
+            student = policy.get(
+                work / f"pass-{newest}", lesson.start.engine, lesson.start.style, lesson.start.lines
+            )
         say(f"    {lesson.what}: pass {number} of {count}")
         began = time.monotonic()
         turn = Turn(lesson, number, student, work)

@@ -87,6 +87,8 @@ class Item:
     """What the filter chooses by: `fixed`, `broken`, `unchanged`, `refined`, `not refined` …"""
     wrong: Sample | None = None
     feedback: str = ""
+    notes: list[tuple[int, int, str]] = field(default_factory=list)
+    """What of the feedback is about lines of the wrong program: first, last, words."""
     author: str = ""
     refinement: Sample | None = None
     samples: list[Sample] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ilf import notes
 from ilf.records import Feedback, Program, Refinement, Task, Verdict
 from ilf.report.content import Item, Sample
 
@@ -66,6 +67,7 @@ def _add_feedback(item: Item, row: Feedback, refined: Sample | None, known: Mapp
         "Wrong program", row.code, wrong.status if wrong else None, wrong.detail if wrong else ""
     )
     item.feedback = row.text
+    item.notes = [(note.first, note.last, note.text) for note in notes.parse(row.text)[0]]
     item.author = row.author or row.source
     if refined is not None:
         item.refinement = refined

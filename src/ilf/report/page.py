@@ -93,7 +93,7 @@ def _shortened(value: object) -> object:
         return value[:_LONGEST] + f"\n… ({len(value) - _LONGEST:,} more characters)"
     if isinstance(value, dict):
         return {key: _shortened(inner) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_shortened(inner) for inner in value]
     return value
 

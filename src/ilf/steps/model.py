@@ -87,4 +87,4 @@ class Learn(Step[Model]):
 
     def result(self, out: Path) -> Model:
         """πθ*, to be sampled as πθ was."""
-        return policy.get(out, self.start.engine, self.start.style)
+        return policy.get(out, self.start.engine, self.start.style, self.start.lines)

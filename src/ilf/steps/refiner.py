@@ -89,7 +89,7 @@ class Teach(Step[Refiner]):
     def result(self, out: Path) -> Refiner:
         """Who refines."""
         if self.refiner.method == "finetune":
-            return Refiner(policy.get(out, self.start.engine, self.start.style))
+            return Refiner(policy.get(out, self.start.engine, self.start.style, self.start.lines))
         chosen = read_jsonl(out / "shots.jsonl", Feedback)
         return Refiner(self.start, worked(chosen, self.tasks, use_feedback=self.refiner.use_feedback))
 

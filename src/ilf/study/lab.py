@@ -116,7 +116,7 @@ class Lab:
         return self._model(self.config.model)
 
     def _model(self, ref: str | Path) -> Model:
-        return policy.get(ref, self.config.engine, self.config.prompts.style)
+        return policy.get(ref, self.config.engine, self.config.prompts.style, self.config.prompts.lines)
 
     @property
     def has_weights(self) -> bool:
@@ -342,4 +342,6 @@ class Remembered(Step[Model]):
             if forgotten.is_file():
                 self.do.again(self, self.out)
 
-        return Model(str(out), forgotten.read_text(encoding="utf-8"), start.engine, start.style, remake)
+        return Model(
+            str(out), forgotten.read_text(encoding="utf-8"), start.engine, start.style, start.lines, remake
+        )

@@ -6,6 +6,7 @@ const BARE = [
   ["next", "j", "Next wrong program"],
   ["previous", "k", "Previous wrong program"],
   ["feedback", "f", "Write feedback"],
+  ["lines", "l", "Choose lines to say something about"],
   ["tags", "b", "Kinds of bug"],
   ["refinement", "e", "Edit the refinement"],
   ["try", "x", "Try the program on an input"],
@@ -15,6 +16,7 @@ const BARE = [
 ];
 const FIXED = [
   [["1", "…", "9"], "Pick a wrong program"],
+  [["↑", "↓"], "After l: another line; with Shift, more lines; or type its number. Enter: write about them"],
   [["Ctrl", "Enter"], "Run the tests (in “Try”: run the input)"],
   [["Ctrl", "Shift", "Enter"], "Submit"],
   [["Esc"], "Leave a text field (then the keys above work)"],
@@ -61,12 +63,13 @@ export function setUpKeys(actions) {
       if (event.key === "Escape") {
         const menu = document.querySelector("details.menu[open]");
         if (menu) menu.open = false;
-        if (typing(here) && !here.closest("dialog")) {
+        if ((typing(here) || here?.closest(".pick")) && !here.closest("dialog")) {
           here.blur();
           document.querySelector("main").focus({ preventScroll: true });
         }
         return;
       }
+      if (all.choosing?.(event)) return;
       if (typing(here) || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "?") {
         event.preventDefault();

@@ -1,6 +1,7 @@
 // The annotator's workspace: editor, drafts, live warnings, running, submitting.
 import { distance } from "fastest-levenshtein";
 import { Drafts, base as root } from "./drafts.js";
+import { setUpLines } from "./lines.js";
 import { makeEditor, setUpTab } from "./editor.js";
 
 const COMPARED = 20_000; // characters: past this only the server computes edit distances
@@ -40,9 +41,11 @@ export function setUpWork(form, csrf, htmx) {
     $("[name=bugs]").value = draft.bugs ?? "";
     editor.set(draft.refinement || base);
     quiet = false;
+    lines.show();
     measure();
   };
 
+  const lines = setUpLines(form, text);
   const drafts = new Drafts({
     form,
     csrf,
@@ -61,6 +64,7 @@ export function setUpWork(form, csrf, htmx) {
     if (quiet) return;
     // A retried submission may be answered from memory; a changed one is another request.
     $("[name=key]").value = crypto.randomUUID?.() ?? String(Math.random());
+    lines.show();
     measure();
     drafts.changed();
   }
@@ -252,6 +256,8 @@ export function setUpWork(form, csrf, htmx) {
     next: () => go(1),
     previous: () => go(-1),
     feedback: () => text.focus(),
+    lines: lines.choose,
+    choosing: lines.choosing,
     tags: () => $("[name=tags]").focus(),
     refinement: () => editor.focus(),
     try: () => $("#expression").focus(),

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ilf import notes
 from ilf.annotate import own_work, review
 from ilf.annotate.answers import clean, content, program, verdict
 from ilf.annotate.checks import CATEGORIES, HINTS
@@ -46,7 +47,7 @@ def _page(
     return web.page(
         request, "review_item.html", status=status, caller=caller, answer=row, item=item, author=person,
         task=Task.model_validate(item.task), program=program(chosen), verdict=verdict(chosen),
-        code=clean(program(chosen).code), draft=content(row),
+        code=clean(program(chosen).code), draft=content(row), notes=notes.parse(row.text or "")[0],
         checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
         others=review.others(web.store, row), log=own_work.history(web.store, f"answers/{row.id}"),
         categories=CATEGORIES, explained=MEANINGS, hint_texts=HINTS, problem=problem,

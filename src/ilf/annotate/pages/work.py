@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ilf import notes
 from ilf.annotate import own_work, queue
 from ilf.annotate.answers import Draft, Work, clean, program, verdict
 from ilf.annotate.checks import CATEGORIES, Hint, check, edits
@@ -120,6 +121,7 @@ def _page(
         "candidates": candidates,
         "refinement": clean(program(chosen).code) if draft.refinement is None else draft.refinement,
         "refined": bool(draft.refinement) and draft.refinement != clean(program(chosen).code),
+        "notes": notes.parse(draft.text)[0],
         "originals": {str(c["id"]): c["code"] for c in candidates},
         "categories": CATEGORIES,
         "explained": MEANINGS,

@@ -67,9 +67,16 @@ function row(pieces, change, start = 0, end = 0) {
   return line;
 }
 
-function codeBlock(code) {
+// What is said of single lines stands below the last of them.
+function codeBlock(code, notes) {
   const block = element("pre", { tabindex: "0" });
-  lines(code.replace(/\r\n?/g, "\n").replace(/\s+$/, "")).forEach((pieces) => block.append(row(pieces)));
+  lines(code.replace(/\r\n?/g, "\n").replace(/\s+$/, "")).forEach((pieces, at) => {
+    const about = (notes || []).filter(([first, last]) => first <= at + 1 && at + 1 <= last);
+    block.append(row(pieces, about.length ? "noted" : ""));
+    for (const [first, last, text] of about) {
+      if (last === at + 1) block.append(element("span", { class: "said" }, `${first === last ? `Line ${first}` : `Lines ${first}-${last}`}: ${text}`));
+    }
+  });
   return block;
 }
 
@@ -129,7 +136,7 @@ function heading(sample, extra) {
 function body(item) {
   const box = element("div", { class: "body" });
   if (item.description) box.append(element("p", {}, item.description));
-  if (item.wrong) box.append(heading(item.wrong), codeBlock(item.wrong.code));
+  if (item.wrong) box.append(heading(item.wrong), codeBlock(item.wrong.code, item.notes));
   if (item.wrong && item.wrong.detail) box.append(element("p", { class: "note" }, item.wrong.detail));
   if (item.feedback) {
     box.append(element("h3", {}, item.author ? `Feedback (${item.author})` : "Feedback"), element("blockquote", {}, item.feedback));
