@@ -13,6 +13,7 @@ from ilf import notes
 from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash, unchanged
 from ilf.annotate.schema import Answer, Candidate, Item
 from ilf.annotate.store import Conflict, Refused
+from ilf.annotate.suggestions import Suggested, outcomes
 from ilf.records import Program, Task, Verdict
 
 
@@ -37,6 +38,8 @@ class Draft(BaseModel):
     tags: list[str] = Field(default=[], max_length=len(CATEGORIES))
     bugs: int | None = Field(default=None, ge=0, le=99)
     refinement: LongText | None = None
+    suggested: list[Suggested] = Field(default=[], max_length=100)
+    """What the person was shown to save typing, and what of it they took."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ def content(answer: Answer) -> Draft:
         tags=list(answer.tags or ()),
         bugs=answer.bugs,
         refinement=answer.refinement,
+        suggested=[
+            Suggested(source=one["source"], text=one["text"], taken=one["taken"])
+            for one in answer.suggestions or ()
+            if one["text"]  # of an imported answer only the sources are known
+        ],
     )
 
 
@@ -134,6 +142,8 @@ def fill_in(
     answer.text = draft.text.strip()
     answer.notes = [note.model_dump() for note in notes.parse(answer.text)[0]] if feedback else []
     answer.text_hash = text_hash(answer.text)
+    if draft.suggested or answer.imported is None:  # of an imported one the file said all that is known
+        answer.suggestions = outcomes(draft.suggested, answer.text)
     answer.tags = list(dict.fromkeys(draft.tags))
     answer.bugs = draft.bugs
     answer.refinement = refinement

@@ -13,7 +13,7 @@ from ilf.formats.programs import Programs
 from ilf.listening import LOCAL, listen
 from ilf.output import answer, machines
 from ilf.progress import progress, say
-from ilf.records import Program, Rows, Task, Verdict, describe, read_jsonl
+from ilf.records import Feedback, Program, Rows, Task, Verdict, describe, read_jsonl
 from ilf.runfolder import RunFolder, write_text
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def annotate(
         if done:
             answer(done)
         else:
+            _remember_drafts(store, folder, round)
             _serve(store, folder, host, port, url, trusted_proxies, not no_accounts, settings)
     finally:
         store.close()
@@ -224,6 +225,17 @@ def _fill_from_run(store: Store, folder: RunFolder, round: int) -> None:
     )  # fmt: skip
     new = store.queue(tasks, wrong, round)
     say(f"{new} tasks of round {round} are queued")
+
+
+def _remember_drafts(store: Store, folder: RunFolder, round: int) -> None:
+    """Where the run has feedback that a model wrote, people can be offered it as drafts."""
+    from ilf.annotate.suggestions import remember_drafts
+
+    written = folder.round(round).feedback
+    if written.is_file():
+        count = remember_drafts(store, read_jsonl(written, Feedback))
+        if count and store.settings.suggest:
+            say(f"{count} drafts by a model are offered")
 
 
 def _import(

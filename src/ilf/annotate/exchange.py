@@ -119,6 +119,10 @@ def import_feedback(
                     candidate_id=chosen.id,
                     text=row.text,
                     notes=[note.model_dump() for note in row.notes],
+                    suggestions=[
+                        {"source": source, "text": "", "taken": True, "outcome": "edited", "share": 0.0}
+                        for source in row.assisted
+                    ],
                     text_hash=text_hash(row.text),
                     tags=list(row.tags),
                     bugs=row.bugs,
@@ -192,7 +196,7 @@ def export(store: Store, format: Format) -> Iterator[str]:
 
 COLUMNS = (
     "round", "task_id", "state", "kind", "author", "submitted", "seconds", "feedback", "words", "tags",
-    "bugs", "wrong_program", "refinement", "refinement_passes", "edit_distance", "warnings",
+    "suggested", "bugs", "wrong_program", "refinement", "refinement_passes", "edit_distance", "warnings",
     "skip_reason", "comment",
 )  # fmt: skip
 
@@ -208,7 +212,9 @@ def _csv(rows: Sequence[_Row]) -> Iterator[str]:
             item.round, item.task_id, answer.state, answer.kind or "", row.person.name,
             utc(answer.submitted) or "", round(answer.seconds, 1), answer.text or "",
             len((answer.text or "").split()) or "",
-            "; ".join(answer.tags or ()), "" if answer.bugs is None else answer.bugs,
+            "; ".join(answer.tags or ()),
+            "; ".join(f"{s['source']} {s['outcome']}" for s in answer.suggestions or ()),
+            "" if answer.bugs is None else answer.bugs,
             "" if row.chosen is None else row.chosen.program["code"], answer.refinement or "", passes,
             "" if answer.edit_distance is None else answer.edit_distance, "; ".join(answer.warnings or ()),
             answer.reason or "", answer.comment or "",
@@ -256,6 +262,7 @@ def _label_studio(row: _Row) -> dict[str, Any]:
             "answer": answer.id,
             "created": feedback.created,
             "notes": [note.model_dump() for note in feedback.notes],
+            "assisted": list(feedback.assisted),
         },
     }
 

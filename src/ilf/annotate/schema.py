@@ -142,6 +142,8 @@ class Answer(Base):
     text: Mapped[str | None]
     notes: Mapped[list[Any] | None]
     """What of the text is about single lines: `first`, `last` and `text` of each (`ilf.notes`)."""
+    suggestions: Mapped[list[Any] | None]
+    """What was suggested and what became of it (`annotate.suggestions.outcomes`)."""
     text_hash: Mapped[str | None] = mapped_column(index=True)
     """Of the text without case and spacing: the same text on another item is found by it."""
     tags: Mapped[list[Any] | None]
@@ -204,6 +206,11 @@ def snapshot(row: Base) -> dict[str, Any]:
 def utc(seconds: float | None) -> str | None:
     """A time as ISO 8601 in UTC, to the second."""
     return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def assisted(answer: Answer) -> tuple[str, ...]:
+    """The sources of suggestions whose words are in an answer's text."""
+    return tuple(dict.fromkeys(s["source"] for s in answer.suggestions or () if s["outcome"] != "refused"))
 
 
 def candidate(item: Item, place: int, program: Program, verdict: Verdict | None) -> Candidate:

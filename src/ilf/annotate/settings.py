@@ -13,6 +13,8 @@ class Settings:
     """People an item."""
     review: bool = False
     """Only answers that a reviewer accepted count."""
+    suggest: bool = False
+    """People are offered sentences to correct, and what they wrote before; answers say which they used."""
     idle_minutes: float = 30.0
     """A task comes back to the queue when its holder has done nothing for so long."""
     title: str = "Feedback"

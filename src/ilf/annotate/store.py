@@ -25,6 +25,7 @@ from ilf.annotate.schema import (
     Person,
     Receipt,
     Setting,
+    assisted,
     candidate,
     snapshot,
     utc,
@@ -32,7 +33,6 @@ from ilf.annotate.schema import (
 from ilf.annotate.settings import Progress, Settings
 from ilf.errors import IlfError
 from ilf.feedback.ranking import rank
-from ilf.notes import LineNote
 from ilf.records import Feedback, Program, Task, Verdict
 
 MOST = 8
@@ -272,8 +272,7 @@ class Store:
 
 
 def _settings(session: Session) -> Settings:
-    row = session.get(Setting, "settings")
-    kept = {} if row is None else row.value
+    kept = row.value if (row := session.get(Setting, "settings")) is not None else {}
     return Settings(**{field.name: kept[field.name] for field in fields(Settings) if field.name in kept})
 
 
@@ -395,6 +394,7 @@ def as_feedback(answer: Answer, item: Item, chosen: Candidate, person: Person) -
         bugs=answer.bugs,
         model=chosen.program.get("model"),
         warnings=tuple(answer.warnings or ()),
+        assisted=assisted(answer),
         created=utc(answer.submitted),
-        notes=tuple(LineNote.model_validate(note) for note in answer.notes or ()),
+        notes=tuple(answer.notes or ()),
     )

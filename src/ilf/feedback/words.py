@@ -41,6 +41,13 @@ def say(task: Task, program: Program, verdict: Verdict, *, hide_tests: bool = Tr
     return " ".join(filter(None, sentences))
 
 
+def happened(task: Task, program: Program, verdict: Verdict) -> str:
+    """One sentence on what happened first, whichever test it was; nothing where there is no such sentence."""
+    case = Case(task, program, verdict, hide_tests=False)
+    said = next((found.text for found in mistakes(case)[:1] if found.kind in _SAID), None)
+    return said or _happened(case)
+
+
 def short(text: str, most: int = MOST_SHOWN) -> str:
     """A text on one line, its middle left out where it is long."""
     text = " ".join(text.split())

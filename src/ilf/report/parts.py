@@ -160,8 +160,8 @@ def bars_figure(
 def feedback_table(name: str, title: str, feedback: Sequence[Feedback]) -> Table:
     """How much feedback there is, by where it comes from."""
     rows: list[list[Cell]] = []
-    for source in dict.fromkeys(item.source for item in feedback):
-        items = [item for item in feedback if item.source == source]
+    for source in dict.fromkeys(map(_written_by, feedback)):
+        items = [item for item in feedback if _written_by(item) == source]
         words = [len(item.text.split()) for item in items]
         timed = [item.seconds for item in items if item.seconds is not None]
         rows.append(
@@ -200,6 +200,11 @@ def kinds_table(name: str, items: Sequence[Feedback], tasks: Mapping[str, Task])
         "its authors. A text may be of several kinds, but for those that are no feedback."
     )
     return Table(name, "Kinds of bug in feedback by a model.", columns, kinds.table5(items, tasks), note)
+
+
+def _written_by(item: Feedback) -> str:
+    """Its source; with what was suggested to its author, where some of those words are in it."""
+    return f"{item.source}, with suggestions ({', '.join(item.assisted)})" if item.assisted else item.source
 
 
 def edit_figure(name: str, refinements: Iterable[Refinement], feedback: Sequence[Feedback]) -> list[Figure]:

@@ -7,6 +7,8 @@ const BARE = [
   ["previous", "k", "Previous wrong program"],
   ["feedback", "f", "Write feedback"],
   ["lines", "l", "Choose lines to say something about"],
+  ["verdict", "v", "Put the verdict's sentence into the text"],
+  ["model", "m", "Put the model's draft into the text"],
   ["tags", "b", "Kinds of bug"],
   ["refinement", "e", "Edit the refinement"],
   ["try", "x", "Try the program on an input"],
@@ -19,6 +21,7 @@ const FIXED = [
   [["↑", "↓"], "After l: another line; with Shift, more lines; or type its number. Enter: write about them"],
   [["Ctrl", "Enter"], "Run the tests (in “Try”: run the input)"],
   [["Ctrl", "Shift", "Enter"], "Submit"],
+  [["Ctrl", "K"], "Search what you wrote before (where suggestions are on)"],
   [["Esc"], "Leave a text field (then the keys above work)"],
   [["Tab"], "Go on to the next field, in the editor too (there is a switch below it for indenting)"],
   [["Ctrl", "]"], "In the editor: indent these lines; Ctrl [ the other way"],
@@ -57,6 +60,11 @@ export function setUpKeys(actions) {
         event.preventDefault();
         event.stopPropagation();
         if (!event.repeat) action();
+        return;
+      }
+      if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && all.earlier) {
+        event.preventDefault();
+        if (!document.querySelector("dialog[open]")) all.earlier();
         return;
       }
       const here = document.activeElement;

@@ -2,6 +2,7 @@
 import { distance } from "fastest-levenshtein";
 import { Drafts, base as root } from "./drafts.js";
 import { setUpLines } from "./lines.js";
+import { setUpSuggestions } from "./suggest.js";
 import { makeEditor, setUpTab } from "./editor.js";
 
 const COMPARED = 20_000; // characters: past this only the server computes edit distances
@@ -29,6 +30,7 @@ export function setUpWork(form, csrf, htmx) {
     tags: [...form.querySelectorAll("[name=tags]:checked")].map((box) => box.value),
     bugs: $("[name=bugs]").value,
     refinement: area.value,
+    suggested: suggestions.all(),
   });
   const apply = (draft) => {
     quiet = true;
@@ -41,11 +43,13 @@ export function setUpWork(form, csrf, htmx) {
     $("[name=bugs]").value = draft.bugs ?? "";
     editor.set(draft.refinement || base);
     quiet = false;
+    suggestions.restore(draft.suggested ?? []);
     lines.show();
     measure();
   };
 
   const lines = setUpLines(form, text);
+  const suggestions = setUpSuggestions(form, text, server.draft.suggested, picked);
   const drafts = new Drafts({
     form,
     csrf,
@@ -209,6 +213,7 @@ export function setUpWork(form, csrf, htmx) {
       editor.setOriginal(base);
       if (untouched) editor.set(base);
       quiet = false;
+      suggestions.show();
       changed();
     });
   }
@@ -256,6 +261,9 @@ export function setUpWork(form, csrf, htmx) {
     next: () => go(1),
     previous: () => go(-1),
     feedback: () => text.focus(),
+    verdict: () => suggestions.take("verdict"),
+    model: () => suggestions.take("model"),
+    earlier: suggestions.search,
     lines: lines.choose,
     choosing: lines.choosing,
     tags: () => $("[name=tags]").focus(),

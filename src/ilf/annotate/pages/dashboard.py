@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from ilf.annotate import exchange, statistics
+from ilf.annotate import exchange, statistics, suggestions
 from ilf.annotate.pages import web_of
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Web
@@ -26,7 +26,7 @@ def dashboard(request: Request) -> Response:
     part = "_live.html" if request.headers.get("hx-request") else "dashboard.html"
     return web.page(
         request, part, caller=caller, figures=statistics.dashboard(web.store), now=web.store.progress(),
-        run=run_state(web), formats=exchange.FORMATS, paper_categories=statistics.PAPER_CATEGORIES,
+        suggestions=suggestions.shares(web.store), run=run_state(web), formats=exchange.FORMATS, paper_categories=statistics.PAPER_CATEGORIES,
         paper_words=statistics.PAPER_WORDS, paper_bugs=statistics.PAPER_BUGS,
     )  # fmt: skip
 

@@ -83,7 +83,13 @@ def act(request: Request, answer_id: Id, action: str, form: Form) -> Response:
 def _edit(web: Web, caller: Caller, answer_id: int, form: Form, version: int | None) -> None:
     row, item, _, _ = review.look(web.store, answer_id)
     new = draft_of(form)
-    new = new.model_copy(update={"candidate": row.candidate_id, "refinement": new.refinement or None})
+    new = new.model_copy(
+        update={
+            "suggested": content(row).suggested,
+            "candidate": row.candidate_id,
+            "refinement": new.refinement or None,
+        }
+    )
     checked = None
     if new.refinement:
         web.runs.spend(str(caller.id))

@@ -77,7 +77,13 @@ def settings(request: Request, form: Form) -> Response:
         raise Refused("people a task: 1 to 20", status=422)
     if idle is None or not 1 <= idle <= 24 * 60:
         raise Refused("minutes until an idle task comes back: 1 to 1440", status=422)
-    web.store.configure(caller.id, overlap=overlap, idle_minutes=float(idle), review="review" in form)
+    web.store.configure(
+        caller.id,
+        overlap=overlap,
+        idle_minutes=float(idle),
+        review="review" in form,
+        suggest="suggest" in form,
+    )
     web.stale()
     return back_to("/team")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 
@@ -17,6 +18,7 @@ from ilf.annotate.checks import CATEGORIES, Hint, check, edits
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.queue import REASONS
 from ilf.annotate.store import Conflict, Refused
+from ilf.annotate.suggestions import earlier, kind_of, offered
 from ilf.annotate.web import Caller, Id, Told, Web, back_to, wants_json
 from ilf.feedback.tagger import MEANINGS
 from ilf.records import Verdict, describe
@@ -34,9 +36,21 @@ def draft_of(form: Fields) -> Draft:
             tags=list(dict.fromkeys(form.many("tags"))),
             bugs=form.number("bugs"),
             refinement=form.get("refinement"),
+            suggested=suggested_in(form),
         )
     except ValidationError as error:
         raise Refused(describe(error), status=422) from None
+
+
+def suggested_in(form: Fields) -> list[Any]:
+    """What the page says it suggested; a page without scripts suggests nothing."""
+    try:
+        found = json.loads(form.get("suggested", "") or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise Refused("suggested: it is not a list", status=422)
+    return found
 
 
 def seconds_of(form: Fields) -> float | None:
@@ -122,6 +136,13 @@ def _page(
         "refinement": clean(program(chosen).code) if draft.refinement is None else draft.refinement,
         "refined": bool(draft.refinement) and draft.refinement != clean(program(chosen).code),
         "notes": notes.parse(draft.text)[0],
+        "offered": {
+            str(row.id): [
+                one.model_dump() for one in offered(web.store, work.task, program(row), verdict(row))
+            ]
+            for row in work.candidates
+        },
+        "suggest": web.store.settings.suggest,
         "originals": {str(c["id"]): c["code"] for c in candidates},
         "categories": CATEGORIES,
         "explained": MEANINGS,
@@ -177,6 +198,18 @@ def _conflict(
         other = {"version": work.answer.version, "draft": work.draft.model_dump(mode="json")}
         return JSONResponse({"error": str(error), "conflict": other}, status_code=409)
     return _page(request, web, caller, work, mine, status=409, conflict=work.draft, problem=str(error))
+
+
+@router.get("/items/{item_id}/earlier")
+def earlier_notes(request: Request, item_id: Id, q: str = "", candidate: Told = None) -> Response:
+    """What this person wrote before, for the search as one types."""
+    web = web_of(request)
+    caller = web.caller(request)
+    work = queue.look(web.store, caller.id, item_id)
+    if not web.store.settings.suggest:
+        return JSONResponse([])
+    chosen = next((row for row in work.candidates if row.id == candidate), work.candidates[0])
+    return JSONResponse(earlier(web.store, caller.id, q[:200], kind_of(chosen.verdict)))
 
 
 @router.post("/items/{item_id}/run")

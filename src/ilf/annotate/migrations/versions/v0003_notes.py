@@ -1,6 +1,6 @@
-"""Answers have notes about lines.
+"""Answers have notes about lines, and a record of what was suggested.
 
-The column may be empty, so that a server of the version before goes on beside this one.
+The columns may be empty, so that a server of the version before goes on beside this one.
 """
 
 import sqlalchemy as sa
@@ -13,5 +13,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What of an answer's text is about single lines."""
-    op.add_column("answers", sa.Column("notes", sa.JSON(none_as_null=True), nullable=True))
+    """What of an answer's text is about single lines; what was suggested, and what became of it."""
+    for name in ("notes", "suggestions"):
+        op.add_column("answers", sa.Column(name, sa.JSON(none_as_null=True), nullable=True))
