@@ -232,8 +232,8 @@ class Feedback(Record):
     warnings: tuple[str, ...] = ()
     """Checks that spoke up while it was written."""
     assisted: tuple[str, ...] = ()
-    """Where words of the text come from that were suggested to its author: `verdict`, `model`, `earlier` (their
-    own, on another task). Empty: a person wrote all of it."""
+    """Where words of the text come from that were suggested to its author: `verdict`, `model`, `earlier`
+    (their own, on another task). Empty: a person wrote all of it."""
     created: str | None = None
     """When it was submitted (ISO 8601, UTC)."""
     notes: tuple[LineNote, ...] = ()

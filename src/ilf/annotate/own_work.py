@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from ilf.annotate.schema import Answer, History, Item, snapshot
+from ilf.annotate.schema import Answer, History, Item, Person, snapshot
 from ilf.annotate.store import ANSWERED, Store
 
 
@@ -46,6 +46,22 @@ def my_items(store: Store, person_id: int) -> list[tuple[Answer, Item]]:
                 .join(Item, Answer.item_id == Item.id)
                 .where(Answer.person_id == person_id)
                 .order_by(Answer.updated.desc())
+            ).all()
+        )
+
+
+def earlier_on_task(store: Store, item: Item, most: int = 5) -> list[tuple[Answer, Item, Person]]:
+    """Accepted feedback on the same task in earlier rounds, the latest first; this round's stays hidden."""
+    with store.read() as session:
+        return list(
+            session.execute(
+                select(Answer, Item, Person)
+                .join(Item, Answer.item_id == Item.id)
+                .join(Person, Answer.person_id == Person.id)
+                .where(Item.task_id == item.task_id, Item.round < item.round)
+                .where(Answer.state == "accepted", Answer.kind == "feedback")
+                .order_by(Item.round.desc(), Answer.id)
+                .limit(most)
             ).all()
         )
 

@@ -15,6 +15,8 @@ class Settings:
     """Only answers that a reviewer accepted count."""
     suggest: bool = False
     """People are offered sentences to correct, and what they wrote before; answers say which they used."""
+    guide: str = ""
+    """The owner's own words on top of the guide (Markdown)."""
     idle_minutes: float = 30.0
     """A task comes back to the queue when its holder has done nothing for so long."""
     title: str = "Feedback"

@@ -1,6 +1,6 @@
 """Suggestions that save typing, each with its source, and what became of them.
 
-Three sources: the verdict in words, a draft that a model wrote for the run, and what this person wrote before.
+Three sources: the verdict in words, a draft that a model wrote for the run, what this person wrote before.
 What was shown, taken, edited and refused is kept with the answer, and an answer with another's words in it is
 never counted as written by people alone (`Feedback.assisted`).
 """
@@ -119,8 +119,8 @@ def outcomes(suggested: Sequence[Suggested], text: str) -> list[dict[str, Any]]:
     """What became of suggestions in a submitted text, as the store keeps it.
 
     Returns:
-        `source`, `text`, `taken`, `outcome` (`taken` as it was, `edited`, or `refused`) and `share` of its words
-        that are left in the text, of each.
+        `source`, `text`, `taken`, `outcome` (`taken` as it was, `edited`, or `refused`) and `share` of its
+        words that are left in the text, of each.
     """
     whole = text.split()
     found = []

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from ilf.annotate import accounts, show
+from ilf.annotate import accounts, markdown, show
 from ilf.annotate.checker import Checker
 from ilf.annotate.schema import Person, utc
 from ilf.annotate.security import NotSignedIn, RateLimit, Sessions, same_origin
@@ -96,6 +96,8 @@ class Web:
             fold=show.fold,
             when=show.when,
             covering=covering,
+            md=markdown.markdown,
+            md_guide=markdown.guide,
         )
         self.templates.globals.update(
             code_lines=show.code_lines, diff_lines=show.diff_lines, base=options.base

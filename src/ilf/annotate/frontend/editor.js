@@ -119,6 +119,7 @@ export function makeEditor(parent, textarea, original, changed) {
       shown = yes;
       view.dispatch({ effects: diff.reconfigure(diffOf()) });
     },
+    measure: () => view.requestMeasure(),
     wrap: (yes) => view.dispatch({ effects: wrapping.reconfigure(yes ? EditorView.lineWrapping : []) }),
     mark: (line) => view.dispatch({ effects: markLine.of(line) }),
   };

@@ -56,6 +56,24 @@ for (const box of document.querySelectorAll("[data-wrap]")) {
   });
 }
 
+// The size of code, in steps of a tenth, as this browser was told last.
+const SIZE = "ilf:code-size";
+let size = Math.max(-3, Math.min(8, Number(known(SIZE)) || 0));
+const resize = () => document.documentElement.style.setProperty("--code-size", String(1 + size / 10));
+resize();
+for (const button of document.querySelectorAll("[data-size]")) {
+  button.addEventListener("click", () => {
+    size = Math.max(-3, Math.min(8, size + Number(button.dataset.size)));
+    resize();
+    document.dispatchEvent(new CustomEvent("resized"));
+    try {
+      localStorage.setItem(SIZE, String(size));
+    } catch {
+      // Kept for this page only.
+    }
+  });
+}
+
 // Times as the reader's clock has them; recent ones in words.
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 for (const time of document.querySelectorAll("time[datetime]")) {

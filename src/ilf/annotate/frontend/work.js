@@ -222,6 +222,7 @@ export function setUpWork(form, csrf, htmx) {
   $("[data-action=restart]").addEventListener("click", () => editor.set(original()));
   setUpTab($("#tab-indents"));
   document.addEventListener("wrap", (event) => editor.wrap(event.detail));
+  document.addEventListener("resized", () => editor.measure());
   editor.wrap(document.body.classList.contains("wrap"));
   $("#show-diff").addEventListener("change", (event) => editor.showDiff(event.target.checked));
   $("#skip-menu").addEventListener("toggle", (event) => event.target.open && $("#reason").focus());

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ilf.annotate import accounts
+from ilf.annotate.answers import clean
+from ilf.annotate.checks import MOST_TEXT
 from ilf.annotate.pages import Form, web_of
 from ilf.annotate.schema import Link
 from ilf.annotate.security import same_origin
@@ -111,7 +113,22 @@ def guide(request: Request, new: str = "") -> Response:
         new=bool(new),
         examples=_examples(),
         explained=MEANINGS,
+        own=web.store.settings.guide,
     )
+
+
+@router.post("/guide")
+def write_guide(request: Request, form: Form) -> Response:
+    """The owner's own words on top of the guide."""
+    web = web_of(request)
+    caller = web.acting(request, form, "owner")
+    text = clean(form.get("guide", "")).strip()
+    if len(text) > MOST_TEXT:
+        raise Refused(
+            f"the guide has {len(text):,} characters; at most {MOST_TEXT:,} can be kept", status=422
+        )
+    web.store.configure(caller.id, guide=text)
+    return back_to("/guide")
 
 
 @cache

@@ -26,8 +26,9 @@ def dashboard(request: Request) -> Response:
     part = "_live.html" if request.headers.get("hx-request") else "dashboard.html"
     return web.page(
         request, part, caller=caller, figures=statistics.dashboard(web.store), now=web.store.progress(),
-        suggestions=suggestions.shares(web.store), run=run_state(web), formats=exchange.FORMATS, paper_categories=statistics.PAPER_CATEGORIES,
-        paper_words=statistics.PAPER_WORDS, paper_bugs=statistics.PAPER_BUGS,
+        suggestions=suggestions.shares(web.store), run=run_state(web), formats=exchange.FORMATS,
+        paper_categories=statistics.PAPER_CATEGORIES, paper_words=statistics.PAPER_WORDS,
+        paper_bugs=statistics.PAPER_BUGS,
     )  # fmt: skip
 
 

@@ -142,6 +142,7 @@ def _page(
             ]
             for row in work.candidates
         },
+        "before": own_work.earlier_on_task(web.store, work.item),
         "suggest": web.store.settings.suggest,
         "originals": {str(c["id"]): c["code"] for c in candidates},
         "categories": CATEGORIES,
