@@ -351,7 +351,16 @@ def test_without_scripts_a_plain_text_area(join, server):
     assert server.accepted()[0].refinement == code.replace("parts[1]", "parts[-1]")
 
 
-DOCUMENTED = {"work-light", "work-dark", "tablet-light", "guide-light", "review-item-light"}
+DOCUMENTED = {
+    "work-light",
+    "work-dark",
+    "tablet-light",
+    "phone-light",
+    "phone-dark",
+    "zoomed-light",
+    "guide-light",
+    "review-item-light",
+}
 """Pictures that the documentation shows, besides the busy team's below."""
 
 
@@ -382,11 +391,14 @@ def test_pages_are_accessible(join, server):
             if folder is not None and f"{name}-{scheme}" in DOCUMENTED:
                 page.screenshot(path=folder / f"annotate-{name}-{scheme}.png", full_page=full)
 
+    page.goto(server.url + "/team")
+    page.check("[name=suggest]")
+    page.click("text=Save")
     open_work(page, server)
     task_id, (feedback, (old, new)) = next(iter(ANSWERS.items()))
     page.check("[value='missing step']", force=True)
     page.fill("[name=bugs]", "1")
-    page.fill("#text", feedback)
+    page.fill("#text", f"Line 4: {feedback}\nThe rest is right.")
     page.locator(".cm-content").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(PROGRAMS[task_id][0].replace(old, new))
@@ -399,6 +411,10 @@ def test_pages_are_accessible(join, server):
     page.set_viewport_size({"width": 834, "height": 1194})
     page.evaluate("scrollTo(0, 0)")
     look("tablet")
+    page.set_viewport_size({"width": 390, "height": 844})
+    look("phone")
+    page.set_viewport_size({"width": 640, "height": 440})  # 1280 by 880 at 200%
+    look("zoomed")
     page.set_viewport_size({"width": 1280, "height": 800})
     page.keyboard.press("Escape")
     page.keyboard.press("?")

@@ -34,5 +34,9 @@ def test_on_a_phone_the_bar_is_one_row(open_as, server):  # noqa: F811
     tops = page.locator(".bar button:visible, .bar summary:visible").evaluate_all(
         "all => all.map((e) => Math.round(e.getBoundingClientRect().top + e.getBoundingClientRect().height / 2))"
     )
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert len(tops) >= 2 and max(tops) - min(tops) <= 3
+    assert page.locator("header.top").bounding_box()["height"] <= 60
+    page.get_by_role("link", name="Team").click()  # in reach, by scrolling the row
+    page.wait_for_url("**/team")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -46,7 +46,7 @@ export function setUpLines(form, text) {
       row.insertCell().className = "no";
       row.cells[0].setAttribute("aria-hidden", "true");
       const cell = row.insertCell();
-      cell.append(Object.assign(document.createElement("span"), { className: "sr", textContent: `${where(note.first, note.last)}: ` }), note.text);
+      cell.append(Object.assign(document.createElement("span"), { className: "muted", textContent: `${where(note.first, note.last)}:` }), " ", note.text);
       last.after(row);
     }
   }
