@@ -4,7 +4,12 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# On a busy machine one example may take seconds: how long a test takes says nothing about the code.
+hypothesis.settings.register_profile("ilf", deadline=None)
+hypothesis.settings.load_profile("ilf")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

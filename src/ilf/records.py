@@ -24,15 +24,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import model_validator as validator
 from pydantic_core import PydanticCustomError, PydanticSerializationError
 
 from ilf import notes
@@ -123,7 +116,7 @@ class Task(Record):
     kind: str = "function"
     """What sort of answer is asked for: a name or import path of `ilf.kinds`."""
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _tested(self) -> Task:
         if not self.tests and self.kind != UNTESTED:
             raise PydanticCustomError("no_tests", "tests: no tests; a task needs at least one")
@@ -232,19 +225,17 @@ class Feedback(Record):
     warnings: tuple[str, ...] = ()
     """Checks that spoke up while it was written."""
     assisted: tuple[str, ...] = ()
-    """Where words of the text come from that were suggested to its author: `verdict`, `model`, `earlier`
-    (their own, on another task). Empty: a person wrote all of it."""
+    """Where suggested words in the text come from: `verdict`, `model`, `earlier`; none: a person wrote it."""
     created: str | None = None
     """When it was submitted (ISO 8601, UTC)."""
     notes: tuple[LineNote, ...] = ()
-    """What the text says about single lines of the program ("Line 4: …"), in its order. Notes that a file
-    gives beside a text without them are put before it; without this field nothing is looked for."""
+    """What the text says about lines ("Line 4: …"). Notes that a file has beside a text come before it."""
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _notes_in_text(self) -> Feedback:
         if self.notes:  # past the frozen model's own setter: nobody has seen it yet
-            object.__setattr__(self, "text", notes.complete(self.text, self.notes))
-            object.__setattr__(self, "notes", notes.parse(self.text)[0])
+            vars(self).update(text=notes.complete(self.text, self.notes))
+            vars(self).update(notes=notes.parse(self.text)[0])
         return self
 
     @property
