@@ -91,6 +91,18 @@ def test_steady_work_counts_from_its_first_unit():
     assert pace.left(30.0) is None
 
 
+def test_units_that_end_together_are_one_report():
+    """An engine that gives 32 samples every ten seconds, after ten of opening."""
+    pace, at = Steady(160), 10.0
+    for left in (None, 40.0, 30.0, 20.0, 10.0):
+        said = pace.left(at)
+        assert said == (None if left is None else pytest.approx(left if at > 20 else 2 * left))
+        at += 10.0
+        for _ in range(32):
+            pace.heard(at, 1, 0)
+    assert pace.left(at) is None
+
+
 def test_places_that_are_filled_as_they_come_free_are_steady():
     """An engine with room for 10 of a batch of 100: five passes a sample, a second each."""
     pace, at = Batched(Plan((100,), 1, 50)), 0.0

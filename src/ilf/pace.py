@@ -48,31 +48,36 @@ class Pace(Protocol):
 
 
 class Steady:
-    """Units that cost much the same, one after the other: verdicts, optimiser steps.
+    """Units that cost much the same, one after the other or some at a time: verdicts, optimiser steps.
 
-    Time counts from the first that are done: before them something was opened.
+    Time counts from the first report: before it something was opened.
     """
 
     def __init__(self, total: int) -> None:
         self._left = total
-        self._first: tuple[float, int] | None = None
-        self._done = 0
+        self._since = self._last = 0.0
+        self._before = self._done = 0
+        """Units of the first report, and of all."""
 
     def heard(self, at: float, done: int, tokens: int) -> None:
         """See `Pace`."""
+        if not done:
+            return
+        first = self._before == self._done
         self._done += done
         self._left -= done
-        if done and self._first is None:
-            self._first = at, self._done
+        self._last = at
+        # Units that end together are told one by one.
+        if first and at <= 1.01 * (self._since or at):
+            self._since, self._before = at, self._done
 
     def left(self, at: float) -> float | None:
         """See `Pace`."""
-        if self._first is None or self._left <= 0:
+        if not self._done or self._left <= 0:
             return None
-        since, before = self._first
-        if self._done == before:  # one report says no more than this
-            since, before = 0.0, 0
-        return (at - since) / (self._done - before) * self._left
+        if self._done == self._before:  # one report says no more than this
+            return self._since / self._done * self._left
+        return (self._last - self._since) / (self._done - self._before) * self._left
 
 
 @dataclass(frozen=True)
