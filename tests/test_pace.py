@@ -2,7 +2,7 @@
 
 `tests/traces` has what sampling steps of SmolLM2-135M-Instruct reported (engine torch, float32, one thread on a core
 of an AMD EPYC, 2026-11-27): milliseconds of processor time, as the machine did other work, samples that ended, and
-tokens. Made by wrapping `progress.progress` around `steps.Sample`.
+tokens. Made by `tools/record_step.py`.
 """
 
 import json
