@@ -68,7 +68,8 @@ def main() -> None:
     batches = [given.n * len(tasks[start : start + size]) for start in range(0, len(tasks), size)]
     found = {
         "model": "SmolLM2-135M-Instruct", "tasks": given.source, "temperature": given.temperature,
-        "batches": batches, "n": given.n, "most": given.max_tokens, "milliseconds": events[-1][0], "events": events,
+        "batches": batches, "n": given.n, "most": given.max_tokens,
+        "milliseconds": events[-1][0], "events": events,
     }  # fmt: skip
     given.out.write_text(json.dumps(found) + "\n")
     print(f"{given.out}: {events[-1][0] / 1000:.1f} s, {len(events)} reports")
