@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ilf import output
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Beside other workers (pytest-xdist) threads that wait for one another cost more than they bring.
@@ -14,6 +16,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def results_as_text():
+    """A command that a test called in this process with --json leaves nothing behind."""
+    yield
+    output.for_machines(False)
 
 
 @pytest.fixture(scope="session")
