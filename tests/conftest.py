@@ -7,6 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from ilf import output
+
 # On a busy machine one example may take seconds: how long a test takes says nothing about the code.
 hypothesis.settings.register_profile("ilf", deadline=None)
 hypothesis.settings.load_profile("ilf")
@@ -19,6 +21,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def results_as_text():
+    """A command that a test called in this process with --json leaves nothing behind."""
+    yield
+    output.for_machines(False)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 import typer
 from toy import tasks, world
 
-from ilf import algorithm, cli, output, progress
+from ilf import algorithm, cli
 from ilf.config import dump_config
 from ilf.records import Task, write_jsonl
 from ilf.review.join import Imported
@@ -46,6 +46,10 @@ COMMANDS = {
     "feedback explain": (f"{OF_TASKS} --programs programs.jsonl --out said.jsonl", {"items", "programs"}),
     "feedback rank": (f"{OF_TASKS} --programs programs.jsonl", {"tasks", "replay"}),
     "feedback agree": (f"{OF_TASKS} --feedback feedback.jsonl", {"items", "tagged", "kinds"}),
+    "feedback tag": (
+        f"--model script.jsonl --engine scripted {OF_TASKS} --feedback feedback.jsonl --out tagged.jsonl",
+        {"items"},
+    ),
     "feedback import": ("comments.json --repository . --out review", {"tasks", "feedback", "dropped"}),
     "serve verifier": (f"--port 0 {OF_TASKS}", {"url", "workers", "keys"}),
 }
@@ -97,9 +101,7 @@ def here(done, tmp_path, monkeypatch):
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
     found = Imported({task.task_id: task for task in tasks()}, [], [("a", "no test"), ("b", "no test")])
     monkeypatch.setattr("ilf.review.command.import_reviews", lambda *given, **named: found)
-    yield tmp_path / "toy"
-    output.for_machines(False)
-    progress.be_quiet(False)
+    return tmp_path / "toy"
 
 
 @pytest.mark.parametrize("name", ALL)

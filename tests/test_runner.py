@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.places import Local
-from ilf.runfolder import Manifest, RunFolder, write_text
+from ilf.runfolder import Manifest, RunFolder, StepState, write_text
 from ilf.runner import Runner, Step, alone
 
 
@@ -111,3 +112,29 @@ def test_a_step_alone_is_never_overwritten(tmp_path, capsys):
         alone(Write(2, done), out, Local())
     with pytest.raises(DataError, match="a folder, but the name of a file"):
         alone(Write(2, done), Path(tmp_path), Local())
+
+
+@dataclass(frozen=True)
+class Sampling(Write):
+    """Says that it samples."""
+
+    file = "5-refinements.jsonl"
+
+    def cost(self):
+        return Cost(samples=30, tokens=3000)
+
+
+def test_a_step_that_samples_says_how_long_at_the_rate_measured_before(tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+    do = runner(folder).at("round-1")
+    do(Sampling(1, []))
+    assert "    at most 30 samples, 3,000 tokens\n" in capsys.readouterr().err
+    do.manifest.steps["round-1/1-programs"] = StepState(key="", seconds=50, counts={"samples": 10})
+    do(Sampling(2, []))
+    assert "about 2 min 30 s at the rate of round-1/1-programs\n" in capsys.readouterr().err
+    do.manifest.steps["round-1/5-refinements"] = StepState(key="", seconds=20, counts={"samples": 20})
+    do.manifest.steps["round-2/1-programs"] = StepState(key="", seconds=50, counts={"samples": 10})
+    second = runner(folder)
+    second.manifest.steps.update(do.manifest.steps)
+    second.at("round-2")(Sampling(3, []))
+    assert "about 30 s at the rate of round-1/5-refinements\n" in capsys.readouterr().err

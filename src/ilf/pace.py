@@ -23,10 +23,10 @@ OVERHEAD = 35.0
 """A pass costs as much as so many tokens more, guessed: 34 to 40 on the processor of the traces."""
 PROMPT = 100.0
 """A prompt costs as much as so many tokens, guessed: 110 and 90 there."""
-_LENGTH = 40.0
-"""Tokens a sample, guessed: 24 to 38 in the traces."""
+_LENGTH = 30.0
+"""Tokens a sample, guessed: the mean of the traces, which have 20 to 38."""
 _SPREAD = 0.8
-"""Of the logarithm of lengths, guessed: mean over median was 1.4 in both traces."""
+"""Of the logarithm of lengths, guessed: mean over median was 1.4 in two traces."""
 _ENDLESS = 0.02
 """Share of samples that go on to the limit, guessed: they say one thing over and over."""
 _GUESSED = 20.0
@@ -48,31 +48,36 @@ class Pace(Protocol):
 
 
 class Steady:
-    """Units that cost much the same, one after the other: verdicts, optimiser steps.
+    """Units that cost much the same, one after the other or some at a time: verdicts, optimiser steps.
 
-    Time counts from the first that are done: before them something was opened.
+    Time counts from the first report: before it something was opened.
     """
 
     def __init__(self, total: int) -> None:
         self._left = total
-        self._first: tuple[float, int] | None = None
-        self._done = 0
+        self._since = self._last = 0.0
+        self._before = self._done = 0
+        """Units of the first report, and of all."""
 
     def heard(self, at: float, done: int, tokens: int) -> None:
         """See `Pace`."""
+        if not done:
+            return
+        first = self._before == self._done
         self._done += done
         self._left -= done
-        if done and self._first is None:
-            self._first = at, self._done
+        self._last = at
+        # Units that end together are told one by one.
+        if first and at <= 1.01 * (self._since or at):
+            self._since, self._before = at, self._done
 
     def left(self, at: float) -> float | None:
         """See `Pace`."""
-        if self._first is None or self._left <= 0:
+        if not self._done or self._left <= 0:
             return None
-        since, before = self._first
-        if self._done == before:  # one report says no more than this
-            since, before = 0.0, 0
-        return (at - since) / (self._done - before) * self._left
+        if self._done == self._before:  # one report says no more than this
+            return self._since / self._done * self._left
+        return (self._last - self._since) / (self._done - self._before) * self._left
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Batched:
 
     def _begin(self, at: float) -> None:
         self._since, self._last = at, at
-        self._passes, self._done, self._most = 0, 0, 0
+        self._passes, self._done, self._begun = 0, 0, 0
 
     @property
     def _size(self) -> int:
@@ -119,9 +124,10 @@ class Batched:
         """See `Pace`."""
         self._steady.heard(at, done, tokens)
         if tokens:
-            whole = self._most + self._done >= self._size
-            self._most = max(self._most, tokens)
-            if not whole:  # prompts are still being computed
+            if self._begun < self._size:  # prompts are still being computed
+                # A pass is over all that are under way; any other number are the first tokens of new ones.
+                begin = tokens if tokens != self._begun - self._done else 0
+                self._begun = min(self._size, max(self._begun + begin, self._done + tokens))
                 self._prompted(at)
             else:
                 self._costs.add(at - self._last, tokens)
@@ -136,7 +142,7 @@ class Batched:
                 self._begin(at)
 
     def _prompted(self, at: float) -> None:
-        rate = (at - self._since) / min(self._most, self._size)
+        rate = (at - self._since) / self._begun
         self._prompts[self._batch :] = [rate]
         self._costs.guess(self._plan.n * rate / PROMPT)
 
@@ -144,14 +150,9 @@ class Batched:
         """See `Pace`."""
         if self._batch >= len(self._plan.batches) or not self._prompts:
             return None
-        first = self._most if self._passes else self._size
-        if first < 0.9 * self._size:
-            begun = self._since + self._prompts[-1] * self._size
-            if self._done or self._passes > 4:
-                return self._steady.left(at)
-            rest = begun - at
-        else:
-            rest = 0.0 if self._passes else self._prompts[-1] * self._size
+        if self._full():
+            return self._steady.left(at)
+        rest = self._prompts[-1] * self._size - (at - self._since) if self._begun < self._size else 0.0
         survival = self._survival()
         alive = self._size - self._done
         now = survival[self._passes] or 1.0
@@ -159,6 +160,10 @@ class Batched:
         for size in self._plan.batches[self._batch + 1 :]:
             rest += self._prompts[-1] * size + self._pass_seconds(size, survival[1:])
         return max(0.0, rest)
+
+    def _full(self) -> bool:
+        """Whether the engine has no room for the whole batch: samples end and others still wait to begin."""
+        return self._begun < self._size and self._done > 0.1 * self._size
 
     def _pass_seconds(self, alive: int, survival: Sequence[float]) -> float:
         a, b = self._costs.fitted()

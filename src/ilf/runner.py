@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from ilf.costs import Cost
 from ilf.errors import DataError
 from ilf.places import Place
-from ilf.progress import say
+from ilf.progress import duration, say
 from ilf.runfolder import Manifest, RunFolder, StepState, key_of
 
 T = TypeVar("T")
@@ -110,12 +110,27 @@ class Runner:
         say(f"{'  ' * self._depth}{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._depth == 1 and (takes := step.cost().words()):
-            say(f"    at most {takes}")
+            say(f"    at most {takes}{self._how_long(label, step.cost())}")
         with self._noted(label, key) as counts:
             self._before()
             self.place.counts()  # what an earlier step left there is not this one's
             counts.update(step.run(Job(path, key, self.place, self.at(name, deeper=1))))
             counts.update(self.place.counts())
+
+    def _how_long(self, label: str, cost: Cost) -> str:
+        """Of sampling, at the rate of the same step of an earlier round, or of the last one that sampled.
+
+        Fine-tuning has no such words: its tokens at most are several times what it takes.
+        """
+        if not (cost.samples and cost.tokens):
+            return ""
+        name = label.rpartition("/")[2]
+        known = [(of, s) for of, s in self._states.items() if s.counts.get("samples") and s.seconds]
+        same = [found for found in known if found[0].rpartition("/")[2] == name and found[0] != label]
+        for of, state in (same or known)[-1:]:
+            seconds = cost.samples * state.seconds / state.counts["samples"]
+            return f"; about {duration(seconds)} at the rate of {of}"
+        return ""
 
     def stop(self, why: str) -> None:
         """Note that no further round is done, and say why."""
