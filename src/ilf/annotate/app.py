@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from ilf import __version__
 from ilf.annotate import api
 from ilf.annotate.checker import Checker
-from ilf.annotate.pages import account, dashboard, reviewing, team, work
+from ilf.annotate.pages import account, dashboard, lists, reviewing, talking, team, work
 from ilf.annotate.security import Guard, NotSignedIn
 from ilf.annotate.store import Refused, Store
 from ilf.annotate.subpath import SubPath
@@ -61,7 +61,7 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
         hosts |= {urlsplit(options.url).hostname or "", "127.0.0.1", "localhost", "[::1]"}
     app.add_middleware(Guard, hosts=hosts)
     app.add_middleware(SubPath, base=options.base)  # outside of the others: it is added last
-    for module in (account, work, reviewing, team, dashboard, api):
+    for module in (account, work, lists, reviewing, talking, team, dashboard, api):
         app.include_router(module.router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 

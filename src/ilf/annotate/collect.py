@@ -74,6 +74,7 @@ def collect(
         DataError: there is nothing to ask people about, or nothing was accepted and nothing is left to do.
     """
     try:
+        from ilf.annotate import worth
         from ilf.annotate.store import MOST, Store
     except ModuleNotFoundError as error:
         from ilf.errors import missing
@@ -90,6 +91,7 @@ def collect(
         if verify is not None:
             store.set_state("verify", verify.model_dump(mode="json"))
         if new:
+            worth.look_at(store)
             say(f"    {new} tasks are queued for people")
         if store.progress(round).items == 0:
             raise DataError("there is nothing to ask people about: the model solved every task it was given")

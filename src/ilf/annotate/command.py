@@ -69,7 +69,7 @@ def annotate(
         UserError: an option is wrong; the message says what would be right.
     """
     try:
-        from ilf.annotate import exchange
+        from ilf.annotate import exchange, worth
     except ModuleNotFoundError as error:
         raise missing(error.name or "sqlalchemy", "annotate") from None
     if no_accounts and host not in LOCAL:
@@ -95,6 +95,7 @@ def annotate(
             _fill_from_run(store, folder, round)
         if import_file is not None:
             _import(store, folder, import_file, tasks, round, settings)
+        worth.look_at(store)
         if export_file is not None:
             _export(store, export_file, known)
         if import_file is None and export_file is None:

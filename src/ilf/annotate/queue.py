@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from ilf.annotate.answers import Draft, Work, based_on, check_content, content, fill_in
 from ilf.annotate.checks import Hint, text_hash
-from ilf.annotate.schema import Answer, Candidate, History, Item
-from ilf.annotate.store import ANSWERED, Change, Refused, Store
+from ilf.annotate.schema import ANSWERED, Answer, Assignment, Candidate, History, Item, Person
+from ilf.annotate.store import Change, Refused, Store
 from ilf.records import Task, Verdict
 
 REASONS = {
@@ -79,6 +79,8 @@ def _mine(session: Session, person_id: int, item_id: int) -> Answer:
 def claim(store: Store, person_id: int) -> int | None:
     """The item a person should work on now: returned ones first, then the one in hand, then a new one.
 
+    New ones are those given to this person before those for anybody.
+
     Returns:
         The item's id, or None where the queue has nothing for this person.
     """
@@ -103,10 +105,20 @@ def claim(store: Store, person_id: int) -> int | None:
             .scalar_subquery()
         )
         met = exists().where(Answer.item_id == Item.id, Answer.person_id == person_id).correlate(Item)
+        # An account that was closed keeps nothing from the others.
+        given = (
+            exists()
+            .where(Assignment.item_id == Item.id, Assignment.person_id == Person.id, Person.active)
+            .correlate(Item)
+        )
+        mine = (
+            exists().where(Assignment.item_id == Item.id, Assignment.person_id == person_id).correlate(Item)
+        )
+        first = [Item.gain.desc().nulls_last()] if change.settings.order == "gain" else []
         item = session.scalar(
             select(Item)
-            .where(Item.state == "open", ~met, taken < Item.needed)
-            .order_by(Item.round.desc(), Item.position)
+            .where(Item.state == "open", ~met, taken < Item.needed, or_(mine, ~given))
+            .order_by(mine.desc(), Item.round.desc(), *first, Item.position)
             .limit(1)
         )
         if item is None:

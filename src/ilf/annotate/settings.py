@@ -15,6 +15,8 @@ class Settings:
     """Only answers that a reviewer accepted count."""
     idle_minutes: float = 30.0
     """A task comes back to the queue when its holder has done nothing for so long."""
+    order: str = "position"
+    """`position`: as queued; `gain`: what is most worth asking about first (`ilf.annotate.worth`)."""
     title: str = "Feedback"
     """Shown on top of each page."""
 

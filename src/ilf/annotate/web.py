@@ -91,7 +91,10 @@ class Web:
             plain=show.plain, cut=show.cut, duration=show.duration, utc=utc, fold=show.fold, when=show.when
         )
         self.templates.globals.update(
-            code_lines=show.code_lines, diff_lines=show.diff_lines, base=options.base
+            code_lines=show.code_lines,
+            diff_lines=show.diff_lines,
+            word_diff=show.word_diff,
+            base=options.base,
         )
         self.assets = {name: _versioned(name, options.base) for name in ("app.css", "bundle/app.js")}
         self._owner: int | None = None
