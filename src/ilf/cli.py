@@ -80,6 +80,9 @@ def run(
         bool,
         typer.Option("--estimate", help="What it takes at most, and how long at known rates; runs nothing."),
     ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not offer to open the page where people write.")
+    ] = False,
 ) -> None:
     """The whole loop: sample, verify, feedback, refine, fine-tune, evaluate.
 
@@ -88,9 +91,10 @@ def run(
 
     Example: ilf run configs/mbpp-smollm2.toml --set sampling.n=10
     """
-    from ilf import algorithm
+    from ilf import algorithm, browser
     from ilf.config import load_config
 
+    browser.never(no_browser)
     settings = load_config(config, overrides)
     folder = out or Path("runs") / settings.name
     if estimate:
@@ -146,7 +150,16 @@ for _step in (steps.sample, steps.verify, steps.refine, solve.solve, steps.finet
 
 @app.command()
 def annotate(
-    run: Annotated[Path, typer.Argument(help="The run folder; with --tasks and --programs it may be new.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="The run folder; with --tasks and --programs it may be new.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="A made-up queue of starter tasks, gone at the end; needs no run.")
+    ] = False,
+    browser: Annotated[
+        bool | None,
+        typer.Option("--browser/--no-browser", help="Open the page in a browser here (--demo: unless told)."),
+    ] = None,
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
     url: Annotated[
@@ -186,7 +199,8 @@ def annotate(
     from ilf.annotate.command import annotate as command
 
     command(
-        run, host=host, port=port, url=url, trusted_proxies=trusted_proxy, database=database,
+        run, demo=demo, browser=browser,
+        host=host, port=port, url=url, trusted_proxies=trusted_proxy, database=database,
         no_accounts=no_accounts, overlap=overlap, review=review, idle_minutes=idle_minutes, tasks=tasks,
         programs=programs, verdicts=verdicts, round=round, import_file=import_, export_file=export,
         format=format, unsafe=unsafe,

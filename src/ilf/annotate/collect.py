@@ -117,6 +117,8 @@ def _when_enough(
     wait: bool,
     sleep: Callable[[float], None],
 ) -> list[Feedback]:
+    from ilf.annotate.page import OwnPage
+
     said = 0.0
     goal = 0
 
@@ -127,6 +129,7 @@ def _when_enough(
              "pid": os.getpid()},
         )  # fmt: skip
 
+    page = OwnPage(store, folder)
     try:
         while True:
             now = store.progress(round)
@@ -144,7 +147,7 @@ def _when_enough(
                 tell("done", ready)
                 return feedback
             tell("waiting", now.ready)
-            if not wait:
+            if not (wait or page.offer()):
                 raise Waiting(
                     f"{now.ready} of {goal} items are accepted. People write feedback with:\n"
                     f"  ilf annotate {folder.path}\n"
@@ -159,3 +162,5 @@ def _when_enough(
         now = store.progress(round)
         tell("stopped", now.ready)
         raise
+    finally:
+        page.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 
 def annotate(
-    run: Path,
+    run: Path | None,
     *,
+    demo: bool = False,
+    browser: bool | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
     url: str | None = None,
@@ -46,7 +50,9 @@ def annotate(
     """Serve the annotation store of a run, or import into or export from it.
 
     Args:
-        run: the run folder; with `tasks` it may be new.
+        run: the run folder; with `tasks` it may be new; none with `demo`.
+        demo: a made-up queue instead, which is gone at the end.
+        browser: open the page in a browser of this machine; by default with `demo` only.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
         url: what people type, where it is not `http://HOST:PORT` (behind a proxy, say).
@@ -80,6 +86,11 @@ def annotate(
     for name, number, low, high in (("--overlap", overlap, 1, 20), ("--idle", idle_minutes, 1, 1440)):
         if number is not None and not low <= number <= high:
             raise UserError(f"{name}: {number:g} is not between {low} and {high}")
+    if demo:
+        _demo(run, host, port, unsafe, browser)
+        return
+    if run is None:
+        raise UserError("which run? ilf annotate RUN (or ilf annotate --demo, to try the page)")
     folder = _folder(run, tasks)
     store = _open(folder, database)
     try:
@@ -99,9 +110,31 @@ def annotate(
         if export_file is not None:
             _export(store, export_file, known)
         if import_file is None and export_file is None:
-            _serve(store, folder, host, port, url, trusted_proxies, not no_accounts, settings)
+            _serve(store, host, port, url, trusted_proxies, not no_accounts, settings, opens=browser is True)
     finally:
         store.close()
+
+
+def _demo(run: Path | None, host: str, port: int, unsafe: bool, browser: bool | None) -> None:
+    """Serve a made-up queue: whoever opens it is its owner."""
+    if run is not None:
+        raise UserError(f"--demo has a queue of its own: leave out {run}")
+    if host not in LOCAL:
+        raise UserError(f"--demo lets in everyone: it works on 127.0.0.1 only, not on {host}")
+    from ilf.annotate import demo, worth
+    from ilf.annotate.store import Store
+    from ilf.config import VerifyConfig
+
+    settings = VerifyConfig(unsafe=unsafe)
+    with tempfile.TemporaryDirectory(prefix="ilf-demo-") as place:
+        store = Store(Path(place) / "annotations.db")
+        try:
+            demo.fill(store, settings)
+            worth.look_at(store)
+            say("a made-up queue, to try the page; it is gone when the server stops")
+            _serve(store, host, port, None, (), False, settings, opens=browser is not False)
+        finally:
+            store.close()
 
 
 def _folder(run: Path, tasks: str | None) -> RunFolder:
@@ -279,13 +312,14 @@ def make_checker(settings: VerifyConfig) -> Checker:
 
 def _serve(
     store: Store,
-    folder: RunFolder,
     host: str,
     port: int,
     url: str | None,
     proxies: Sequence[str],
     accounts: bool,
     settings: VerifyConfig,
+    *,
+    opens: bool,
 ) -> None:
     try:
         import uvicorn
@@ -293,6 +327,7 @@ def _serve(
         from ilf.annotate.accounts import owner_link
         from ilf.annotate.app import create_app
         from ilf.annotate.web import STATIC, Options
+        from ilf.browser import open_page
     except ModuleNotFoundError as error:
         raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[annotate]'") from None
     listening = listen(host, port)
@@ -310,7 +345,11 @@ def _serve(
         say("the editor is not built (make bundle): pages have plain text areas")
     if not local:
         say(f"listening on {host}: use https in front of it for people outside this network")
-    say(f"owner: {address}/join/{owner_link(store)}" if accounts else f"open {address}")
+    link = f"{address}/join/{owner_link(store)}" if accounts else address
+    say(f"owner: {link}" if accounts else f"open {link}")
+    if opens:
+        # The socket listens already: whoever comes early waits a moment.
+        threading.Thread(target=open_page, args=(link if accounts else f"{link}/work",), daemon=True).start()
     say("Ctrl-C stops the server; nothing is lost")
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False,
