@@ -22,6 +22,7 @@ from ilf.annotate.checker import Checker
 from ilf.annotate.schema import Person, utc
 from ilf.annotate.security import NotSignedIn, RateLimit, Sessions, same_origin
 from ilf.annotate.settings import Progress
+from ilf.annotate.signon import signed_on
 from ilf.annotate.store import Refused, Store
 
 LARGEST = 2**31 - 1
@@ -123,10 +124,7 @@ class Web:
             Refused: the person may not do this (403).
         """
         if self.options.accounts:
-            found = self.sessions.read(request)
-            if found is None:
-                raise NotSignedIn
-            caller = Caller(*found)
+            caller = self._signed_in(request)
         else:
             if self._owner is None:
                 self._owner = accounts.named(self.store, accounts.OWNER, "owner")
@@ -136,6 +134,16 @@ class Web:
         if not caller.can(role):
             raise Refused(f"this needs the role {role!r}; yours is {caller.person.role!r}", status=403)
         return caller
+
+    def _signed_in(self, request: Request) -> Caller:
+        told = getattr(request.state, "signed_on", None)
+        if told is not None:
+            person = signed_on(self.store, told)
+            return Caller(person, self.sessions.csrf(f"signed on:{person.id}:{person.epoch}"))
+        found = self.sessions.read(request)
+        if found is None:
+            raise NotSignedIn
+        return Caller(*found)
 
     def acting(self, request: Request, form: Mapping[str, Any], role: accounts.Role = "annotator") -> Caller:
         """The person behind a request that changes something: it has to come from one of our own pages.
