@@ -36,7 +36,7 @@ def told(store: Store, person_id: int, batch_id: int | None) -> Told | None:
         batch = session.get(Batch, batch_id) if batch_id is not None else None
         if batch is None or batch.person_id != person_id:
             return None
-        kept = [row for row in batch.rows if row["table"] in ("answers", "assignments")]
+        kept = [row for row in batch.rows if row["table"] in ("answers", "assignments", "notes")]
         left = {row["why"]: row["count"] for row in batch.rows if row["table"] == "left"}
         return Told(batch.id, batch.action, len(kept), left, batch.undone is not None)
 
@@ -71,7 +71,7 @@ def _each(
     rows: list[dict[str, Any]] = []
     left: Counter[str] = Counter()
     with store.write() as change:
-        for number in _bounded(answer_ids):
+        for number in bounded(answer_ids):
             answer = change.session.get(Answer, number)
             before = {} if answer is None else snapshot(answer)
             try:
@@ -83,10 +83,11 @@ def _each(
             rows.append(_row(answer, before))
             if said is not None:
                 rows.append({"table": "comments", "id": said.id})
-        return _keep(change, reviewer_id, action, rows, left)
+        return keep(change, reviewer_id, action, rows, left)
 
 
-def _bounded(numbers: Sequence[int]) -> list[int]:
+def bounded(numbers: Sequence[int]) -> list[int]:
+    """So many rows as a batch may have, each once; `Refused` where there are none or too many."""
     if not numbers:
         raise Refused("nothing is marked", status=422)
     if len(numbers) > MOST:
@@ -103,7 +104,8 @@ def _row(row: Base, before: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _keep(change: Change, person_id: int, action: str, rows: list[dict[str, Any]], left: Counter[str]) -> int:
+def keep(change: Change, person_id: int, action: str, rows: list[dict[str, Any]], left: Counter[str]) -> int:
+    """Keep what was done to some rows, so that it can be undone; the batch's number."""
     rows = rows + [{"table": "left", "why": why, "count": count} for why, count in left.items()]
     batch = Batch(at=change.now, person_id=person_id, action=action, rows=rows)
     change.session.add(batch)
@@ -132,7 +134,7 @@ def assign(
         person = None if person_id is None else change.session.get(Person, person_id)
         if how != "anybody" and (person is None or not person.active):
             raise Refused("there is no such person, or the account is closed", status=422)
-        for number in _bounded(item_ids):
+        for number in bounded(item_ids):
             item = change.session.get(Item, number)
             if item is None or item.state == "removed":
                 left["the task is not there, or was taken out"] += 1
@@ -142,7 +144,7 @@ def assign(
             after = sorted({*before, *new}) if how == "also" else new
             _give(change, reviewer_id, number, before, after)
             rows.append({"table": "assignments", "id": number, "before": before, "after": after})
-        return _keep(change, reviewer_id, "assign", rows, left)
+        return keep(change, reviewer_id, "assign", rows, left)
 
 
 def _people(change: Change, item_id: int) -> list[int]:
@@ -197,7 +199,7 @@ def choose(store: Store, reviewer_id: int, answer_id: int) -> int:
             item.needed, item.chosen_id = 1, chosen.id
         change.settle(item)
         rows.append(_row(item, was))
-        return _keep(change, reviewer_id, "choose", rows, Counter())
+        return keep(change, reviewer_id, "choose", rows, Counter())
 
 
 def undo(store: Store, person_id: int, batch_id: int) -> tuple[int, int]:
@@ -220,7 +222,11 @@ def undo(store: Store, person_id: int, batch_id: int) -> tuple[int, int]:
         for row, following in zip(batch.rows, [*batch.rows[1:], {"table": ""}], strict=True):
             if row["table"] in ("left", "comments"):
                 continue
-            done = _assigned_before(change, person_id, row) or _as_before(change, person_id, row)
+            done = (
+                _assigned_before(change, person_id, row)
+                or _not_noted(change, person_id, row)
+                or _as_before(change, person_id, row)
+            )
             back, kept = back + done, kept + (not done)
             if done and following["table"] == "comments":
                 change.session.execute(delete(Comment).where(Comment.id == following["id"]))
@@ -232,6 +238,22 @@ def _assigned_before(change: Change, person_id: int, row: dict[str, Any]) -> boo
     if row["table"] != "assignments" or _people(change, row["id"]) != row["after"]:
         return False
     _give(change, person_id, row["id"], row["after"], row["before"])
+    return True
+
+
+def _not_noted(change: Change, person_id: int, row: dict[str, Any]) -> bool:
+    """Take back a draft that was made of a note, and that nobody touched since."""
+    answer = change.session.get(Answer, row["id"]) if row["table"] == "notes" else None
+    if answer is None or answer.version != row["version"] or answer.state != "open":
+        return False
+    change.session.execute(delete(Comment).where(Comment.answer_id == answer.id))
+    change.session.execute(
+        delete(Assignment).where(
+            Assignment.item_id == answer.item_id, Assignment.person_id == answer.person_id
+        )
+    )
+    change.log(person_id, "undo", f"answers/{answer.id}", snapshot(answer), None)
+    change.session.delete(answer)
     return True
 
 

@@ -86,7 +86,7 @@ def annotate(
         UserError: an option is wrong; the message says what would be right.
     """
     try:
-        from ilf.annotate import accounts, exchange, serving, upkeep, worth
+        from ilf.annotate import accounts, exchange, serving, upkeep
     except ModuleNotFoundError as error:
         raise missing(error.name or "sqlalchemy", "annotate") from None
     if no_accounts and host not in LOCAL:
@@ -128,7 +128,6 @@ def annotate(
             _fill_from_run(store, folder, round)
         if import_file is not None:
             _import(store, folder, import_file, tasks, round, settings)
-        worth.look_at(store)
         if owner is not None:
             accounts.make_owner(store, owner)
         if store.settings.keep_days:

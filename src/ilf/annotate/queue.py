@@ -42,7 +42,8 @@ def _taken(now: float) -> ColumnElement[bool]:
     return or_(Answer.state.in_((*ANSWERED, "returned")), held)
 
 
-def _has_room(change: Change, item: Item, person_id: int) -> bool:
+def has_room(change: Change, item: Item, person_id: int) -> bool:
+    """Whether an item still needs an answer of this person's."""
     others = change.session.scalar(
         select(func.count())
         .select_from(Answer)
@@ -56,7 +57,7 @@ def _renew(change: Change, answer: Answer, idle_minutes: float) -> bool:
     if answer.state != "open":
         return True
     lapsed = answer.lease_until is None or answer.lease_until <= change.now
-    if lapsed and not _has_room(change, _item(change.session, answer.item_id), answer.person_id):
+    if lapsed and not has_room(change, _item(change.session, answer.item_id), answer.person_id):
         return False
     answer.lease_until = change.now + 60 * idle_minutes
     return True
@@ -111,33 +112,34 @@ def claim(store: Store, person_id: int) -> int | None:
             .where(Assignment.item_id == Item.id, Assignment.person_id == Person.id, Person.active)
             .correlate(Item)
         )
-        mine = (
-            exists().where(Assignment.item_id == Item.id, Assignment.person_id == person_id).correlate(Item)
-        )
         first = [Item.gain.desc().nulls_last()] if change.settings.order == "gain" else []
-        item = session.scalar(
-            select(Item)
-            .where(Item.state == "open", ~met, taken < Item.needed, or_(mine, ~given))
-            .order_by(mine.desc(), Item.round.desc(), *first, Item.position)
-            .limit(1)
-        )
+        free = select(Item).where(Item.state == "open", ~met, taken < Item.needed)
+        mine = free.join(Assignment, Assignment.item_id == Item.id).where(Assignment.person_id == person_id)
+        item = session.scalar(mine.order_by(Item.round.desc(), *first, Item.position).limit(1))
+        # Round by round, so that an index has the order and the first free item ends the search.
+        rounds = session.scalars(select(Item.round).where(Item.state == "open").distinct()).all()
+        for round in sorted(rounds, reverse=True) if item is None else ():
+            here = free.where(Item.round == round, ~given)
+            item = session.scalar(here.order_by(*first, Item.position).limit(1))
+            if item is not None:
+                break
         if item is None:
             return None
-        answer = Answer(
-            item_id=item.id,
-            person_id=person_id,
-            state="open",
-            version=1,
-            lease_until=change.now + 60 * idle,
-            opened=change.now,
-            updated=change.now,
-            seconds=0.0,
-            edited=False,
-        )
-        session.add(answer)
-        session.flush()
-        change.log(person_id, "claim", f"answers/{answer.id}", None, {"item_id": item.id})
+        give(change, item.id, person_id)
         return item.id
+
+
+def give(change: Change, item_id: int, person_id: int) -> Answer:
+    """Let someone hold an item that they never had."""
+    answer = Answer(
+        item_id=item_id, person_id=person_id, state="open", version=1,
+        lease_until=change.now + 60 * change.settings.idle_minutes, opened=change.now, updated=change.now,
+        seconds=0.0, edited=False,
+    )  # fmt: skip
+    change.session.add(answer)
+    change.session.flush()
+    change.log(person_id, "claim", f"answers/{answer.id}", None, {"item_id": item_id})
+    return answer
 
 
 def look(store: Store, person_id: int, item_id: int) -> Work:
@@ -168,7 +170,7 @@ def _take_up(change: Change, answer: Answer, idle_minutes: float) -> None:
     item = _item(change.session, answer.item_id)
     if item.state == "questioned" and not _questions(change, item, apart_from=answer):
         item.state = "open"
-    if not _has_room(change, item, answer.person_id):
+    if not has_room(change, item, answer.person_id):
         raise Refused("this task is with someone else now, or before a reviewer; your text is kept")
     with change.changing(answer, answer.person_id, "reopen"):
         answer.state, answer.reason = "open", None

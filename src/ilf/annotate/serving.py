@@ -59,6 +59,7 @@ def serve(
     try:
         import uvicorn
 
+        from ilf.annotate import worth
         from ilf.annotate.accounts import owner_link
         from ilf.annotate.app import create_app
         from ilf.annotate.signon import SignOn
@@ -83,6 +84,8 @@ def serve(
         say(f"listening on {host}: use https in front of it for people outside this network")
     link = f"{address}/join/{owner_link(store)}" if accounts else address
     say(f"owner: {link}" if accounts else f"open {link}")
+    # Thousands of new tasks take a while to look at: people need not wait for it.
+    threading.Thread(target=worth.look_at, args=(store,), daemon=True).start()
     if opens:
         # The socket listens already: whoever comes early waits a moment.
         threading.Thread(target=open_page, args=(link if accounts else f"{link}/work",), daemon=True).start()
@@ -112,7 +115,7 @@ def serve_demo(run: Path | None, host: str, port: int, unsafe: bool, browser: bo
         raise UserError(f"--demo has a queue of its own: leave out {run}")
     if host not in LOCAL:
         raise UserError(f"--demo lets in everyone: it works on 127.0.0.1 only, not on {host}")
-    from ilf.annotate import demo, worth
+    from ilf.annotate import demo
     from ilf.annotate.store import Store
     from ilf.config import VerifyConfig
 
@@ -121,7 +124,6 @@ def serve_demo(run: Path | None, host: str, port: int, unsafe: bool, browser: bo
         store = Store(Path(place) / "annotations.db")
         try:
             demo.fill(store, settings)
-            worth.look_at(store)
             say("a made-up queue, to try the page; it is gone when the server stops")
             serve(store, host, port, None, (), False, settings, opens=browser is not False)
         finally:

@@ -32,6 +32,8 @@ Id = Annotated[int, InPath(ge=1, le=LARGEST)]
 Told = Annotated[int | None, Query(ge=1, le=LARGEST)]
 """A row's number after a question mark."""
 STATIC = Path(__file__).parent / "static"
+_LARGE = 2000
+"""Items from which counting them all after each answer would hold up everyone."""
 _FRESH_SECONDS = 1.0
 """How old the progress shown in a page's head may be."""
 
@@ -111,8 +113,10 @@ class Web:
             return self._progress[1]
 
     def stale(self) -> None:
-        """Something changed: look again."""
-        self._progress = None
+        """Something changed: look again. In a large queue, where counting takes a while, it may be a second old."""
+        known = self._progress
+        if known is not None and known[1].items <= _LARGE:
+            self._progress = None
 
     # Who asks -------------------------------------------------------------------------------------
 

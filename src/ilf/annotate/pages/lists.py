@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -101,8 +102,11 @@ def assign(request: Request, form: Form) -> Response:
 def undo(request: Request, batch_id: Id, form: Form) -> Response:
     """Take back what was done to many at once."""
     web = web_of(request)
-    caller = web.acting(request, form, "reviewer")
+    told = bulk.told(web.store, web.caller(request).id, batch_id)
+    noted = told is not None and told.action == "apply"  # which annotators may do, and undo
+    caller = web.acting(request, form, "annotator" if noted else "reviewer")
     bulk.undo(web.store, caller.id, batch_id)
     web.stale()
     place = form.get("back", "")
-    return back_to(f"/{place if place in ('queue', 'review') else 'review'}?batch={batch_id}")
+    known = place in ("queue", "review") or re.fullmatch(r"alike/[0-9]{1,10}", place)
+    return back_to(f"/{place if known else 'mine'}?batch={batch_id}")

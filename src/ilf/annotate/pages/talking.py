@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ilf.annotate import bulk, review, threads
+from ilf.annotate import alike, bulk, review, threads
 from ilf.annotate.answers import clean, program, verdict
 from ilf.annotate.pages import Form, web_of
-from ilf.annotate.pages.lists import batch_of
+from ilf.annotate.pages.lists import batch_of, marked
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Id, Told, back_to
 from ilf.records import Task, Verdict
@@ -34,6 +34,36 @@ def comment(request: Request, answer_id: Id, form: Form) -> Response:
     caller = web.acting(request, form)
     threads.say(web.store, caller.id, answer_id, form.get("comment", ""))
     return back_to(f"/review/{answer_id}" if form.get("back") == "review" else f"/answers/{answer_id}")
+
+
+@router.get("/alike/{answer_id}")
+def same(request: Request, answer_id: Id) -> Response:
+    """Other programs with the same kind of failure as one that a note is about."""
+    web = web_of(request)
+    caller = web.caller(request)
+    answer, item, author, found = alike.look(web.store, caller.id, answer_id)
+    rows = [
+        {
+            "item": one.item, "task": Task.model_validate(one.item.task), "likeness": one.likeness,
+            "code": clean(program(one.candidate).code), "verdict": verdict(one.candidate),
+        }
+        for one in found
+    ]  # fmt: skip
+    return web.page(
+        request, "alike.html", caller=caller, answer=answer, item=item, author=author, rows=rows,
+        batch=batch_of(request, web, caller),
+    )  # fmt: skip
+
+
+@router.post("/alike/{answer_id}")
+def say_there(request: Request, answer_id: Id, form: Form) -> Response:
+    """Say the note about the programs for which it was confirmed."""
+    web = web_of(request)
+    caller = web.acting(request, form)
+    texts = {number: form.get(f"text{number}", "") for number in marked(form)}
+    batch = alike.apply(web.store, caller.id, answer_id, texts)
+    web.stale()
+    return back_to(f"/alike/{answer_id}?batch={batch}")
 
 
 @router.get("/compare/{item_id}")
