@@ -113,7 +113,7 @@ class Web:
             return self._progress[1]
 
     def stale(self) -> None:
-        """Something changed: look again. In a large queue, where counting takes a while, it may be a second old."""
+        """Something changed: look again (a large queue, which takes long to count, after a second)."""
         known = self._progress
         if known is not None and known[1].items <= _LARGE:
             self._progress = None
