@@ -1,10 +1,10 @@
 """50 simulated annotators against one `ilf annotate` server: page times, errors, lost or doubled items.
 
-    python benchmarks/annotate.py [--people 50] [--seconds 60]
+    python benchmarks/annotate.py [--people 50] [--seconds 60] [--items 600] [--item-seconds 10]
 
-Each person opens the next task, saves a draft every two seconds while "typing", runs the tests of a
-refinement once in the real sandbox, and submits; an item takes about ten seconds. That is over a hundred
-times the pace of the paper's annotators. Server and simulated people share the machine's cores.
+Each person opens the next task, saves four drafts while "typing", runs the tests of a
+refinement once in the real sandbox, and submits; an item takes about `--item-seconds` (the paper's annotators
+took 27 minutes). Server and simulated people share the machine's cores.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 
 import httpx
 
-from ilf.annotate import accounts
+from ilf.annotate import accounts, worth
 from ilf.annotate.store import Store
 from ilf.records import Program, Task, Verdict
 
-SAVE_SECONDS = 2.0
 SAVES = 4
+"""Drafts saved while an item is written."""
 
 
 def fill(store: Store, count: int) -> None:
@@ -57,9 +57,15 @@ class Annotator:
     """One simulated person in a browser without scripts, who sends what the scripts would send."""
 
     def __init__(
-        self, client: httpx.AsyncClient, number: int, times: dict[str, list[float]], errors: Counter[str]
+        self,
+        client: httpx.AsyncClient,
+        number: int,
+        times: dict[str, list[float]],
+        errors: Counter[str],
+        item_seconds: float,
     ):
         self.client, self.number, self.times, self.errors = client, number, times, errors
+        self.item_seconds = item_seconds
         self.submitted: dict[int, str] = {}
 
     async def ask(self, what: str, method: str, path: str, **more: object) -> httpx.Response | None:
@@ -78,7 +84,7 @@ class Annotator:
 
     async def work(self, until: float) -> None:
         """Do item after item."""
-        await asyncio.sleep(random.uniform(0, SAVE_SECONDS * SAVES))
+        await asyncio.sleep(random.uniform(0, self.item_seconds))
         while time.monotonic() < until:
             page = await self.ask("page", "GET", "/work")
             if page is None or "Nothing is left" in page.text:
@@ -96,7 +102,7 @@ class Annotator:
         form = {**hidden, "candidate": candidate, "refinement": code, "tags": "logic", "bugs": "1"}
         scripts = {"accept": "application/json"}
         for save in range(SAVES):
-            await asyncio.sleep(random.uniform(0.5, 1.5) * SAVE_SECONDS)
+            await asyncio.sleep(random.uniform(0.4, 1.2) * self.item_seconds / SAVES)
             form["text"] = text + "Compare the remainder with zero instead, please. " * (save + 1)
             reply = await self.ask("save", "POST", f"/items/{number}/draft", data=form, headers=scripts)
             if reply is not None:
@@ -111,7 +117,7 @@ class Annotator:
 
 
 async def simulate(
-    url: str, links: list[str], seconds: float
+    url: str, links: list[str], seconds: float, item_seconds: float
 ) -> tuple[list[Annotator], dict[str, list[float]], Counter[str]]:
     """Let everyone join, then work for `seconds`."""
     times: dict[str, list[float]] = defaultdict(list)
@@ -120,7 +126,7 @@ async def simulate(
     for number, link in enumerate(links):
         client = httpx.AsyncClient(base_url=url, follow_redirects=True, timeout=30)
         assert (await client.post(link, data={"name": f"Person {number}"})).status_code == 200
-        people.append(Annotator(client, number, times, errors))
+        people.append(Annotator(client, number, times, errors, item_seconds))
     until = time.monotonic() + seconds
     await asyncio.gather(*(person.work(until) for person in people))
     for person in people:
@@ -140,12 +146,17 @@ def main() -> None:
     )
     parser.add_argument("--people", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--items", type=int, default=600)
+    parser.add_argument(
+        "--item-seconds", type=float, default=10, help="about how long a person takes for one"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary, "run")
         run.mkdir()
         store = Store(run / "annotations.db")
-        fill(store, int(args.people * args.seconds / 5))
+        fill(store, args.items)
+        worth.look_at(store)
         links = [f"/join/{accounts.invite(store, 'annotator')}" for _ in range(args.people)]
         command = [sys.executable, "-m", "ilf.cli", "annotate", str(run), "--port", "0"]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -157,7 +168,7 @@ def main() -> None:
             if "Ctrl-C" in line:
                 break
         try:
-            people, times, errors = asyncio.run(simulate(url, links, args.seconds))
+            people, times, errors = asyncio.run(simulate(url, links, args.seconds, args.item_seconds))
         finally:
             server.terminate()
             server.wait()
@@ -165,7 +176,9 @@ def main() -> None:
         said = Counter(text for person in people for text in person.submitted.values())
         items = Counter(item for person in people for item in person.submitted)
         store.close()
-    print(f"{args.people} people, {args.seconds:g} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{args.items:,} items, {args.people} people, {args.seconds:g} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
     print(f"{'':12}{'requests':>10}{'median ms':>11}{'95% ms':>9}{'max ms':>9}")
     for what in ("page", "save", "run tests", "submit"):
         found = times[what]

@@ -19,12 +19,12 @@ import typer
 
 from ilf import __version__
 from ilf.commands import results, solve, steps
+from ilf.commands.annotate import annotate
 from ilf.commands.feedback import feedback_app
 from ilf.commands.options import (
     AsJson,
     Columns,
     Overrides,
-    Unsafe,
 )
 from ilf.commands.serve import serve_app
 from ilf.commands.tasks import config_app, tasks_app
@@ -80,6 +80,9 @@ def run(
         typer.Option("--estimate", help="What it takes at most, and how long at known rates; runs nothing."),
     ] = False,
     as_json: AsJson = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not offer to open the page where people write.")
+    ] = False,
 ) -> None:
     """The whole loop: sample, verify, feedback, refine, fine-tune, evaluate.
 
@@ -88,9 +91,10 @@ def run(
 
     Example: ilf run configs/mbpp-smollm2.toml --set sampling.n=10
     """
-    from ilf import algorithm
+    from ilf import algorithm, browser
     from ilf.config import load_config
 
+    browser.never(no_browser)
     settings = load_config(config, overrides)
     folder = out or Path("runs") / settings.name
     if estimate:
@@ -154,54 +158,7 @@ for _step in (
     app.command()(_step)
 
 
-@app.command()
-def annotate(
-    run: Annotated[Path, typer.Argument(help="The run folder; with --tasks and --programs it may be new.")],
-    host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
-    url: Annotated[
-        str | None, typer.Option(help="What people type, where it is not http://HOST:PORT (behind a proxy).")
-    ] = None,
-    trusted_proxy: Annotated[
-        list[str], typer.Option(help="Address of a proxy whose word on who asks is taken; again for more.")
-    ] = [],  # noqa: B006
-    database: Annotated[
-        str | None,
-        typer.Option(help="A PostgreSQL URL instead of the file annotations.db in the run folder."),
-    ] = None,
-    no_accounts: Annotated[
-        bool,
-        typer.Option("--no-accounts", help="Whoever reaches the server is its owner; this machine only."),
-    ] = False,
-    overlap: Annotated[int | None, typer.Option(help="Annotators an item.")] = None,
-    review: Annotated[
-        bool | None, typer.Option("--review/--no-review", help="Only what a reviewer accepted is used.")
-    ] = None,
-    idle_minutes: Annotated[float | None, typer.Option(help="A held item comes back after so long.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Task source, where there is no run yet.")] = None,
-    programs: Annotated[Path | None, typer.Option(help="Programs for the queue (JSONL).")] = None,
-    verdicts: Annotated[Path | None, typer.Option(help="Their verdicts; verified here if absent.")] = None,
-    round: int = 1,
-    import_: Annotated[
-        Path | None, typer.Option("--import", help="Take in the paper's file or our JSONL, and stop.")
-    ] = None,
-    export: Annotated[Path | None, typer.Option(help="Write accepted feedback there, and stop.")] = None,
-    format: Annotated[str, typer.Option(help="Of --export: ilf, csv, labelstudio or argilla.")] = "ilf",
-    unsafe: Unsafe = False,
-    as_json: AsJson = False,
-) -> None:
-    """Serve the page where people write feedback; prints the owner's link.
-
-    Example: ilf annotate runs/starter
-    """
-    from ilf.annotate.command import annotate as command
-
-    command(
-        run, host=host, port=port, url=url, trusted_proxies=trusted_proxy, database=database,
-        no_accounts=no_accounts, overlap=overlap, review=review, idle_minutes=idle_minutes, tasks=tasks,
-        programs=programs, verdicts=verdicts, round=round, import_file=import_, export_file=export,
-        format=format, unsafe=unsafe,
-    )  # fmt: skip
+app.command()(annotate)
 
 
 @app.command()

@@ -10,13 +10,13 @@ from annotate_samples import RIGHT, make_failures, make_tasks
 
 from ilf.annotate import accounts, queue
 from ilf.annotate.answers import Draft
-from ilf.annotate.command import _serve, annotate
+from ilf.annotate.command import annotate
+from ilf.annotate.serving import serve
 from ilf.annotate.store import Store
 from ilf.config import VerifyConfig
 from ilf.errors import DataError, RunFolderError, UserError
 from ilf.listening import listen
 from ilf.records import write_jsonl
-from ilf.runfolder import RunFolder
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_port_in_use_is_named(files):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
-            _serve(store, RunFolder(files / "one"), "127.0.0.1", port, None, (), True, VerifyConfig())
+            serve(store, "127.0.0.1", port, None, (), True, VerifyConfig(), opens=False)
     with pytest.raises(UserError, match="--port: 99999 is not between"):
         listen("127.0.0.1", 99999)
     store.close()

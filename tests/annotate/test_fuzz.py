@@ -17,7 +17,7 @@ from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance  # noqa: E402
 
-from ilf.annotate.pages import account, dashboard, reviewing, team, work  # noqa: E402
+from ilf.annotate.pages import account, dashboard, lists, reviewing, talking, team, work  # noqa: E402
 from ilf.annotate.store import Store  # noqa: E402
 
 
@@ -61,8 +61,8 @@ def test_no_request_is_answered_with_a_server_error(fuzzed):
 
 
 NAMES = (
-    "back bugs candidate comment decision do expression idle_minutes key kind name note overlap reason refinement role "
-    "seconds seen tags target text theme version"
+    "a answer b back batch bugs candidate category comment decision do expression how idle_minutes key kind name note "
+    "order overlap page person reason refinement role row scope seconds seen tags target text theme version"
 ).split()
 """Fields of the pages' forms."""
 WORDS = st.one_of(
@@ -80,7 +80,7 @@ def test_no_page_is_answered_with_a_server_error(fuzzed):
     csrf = fields(owner.get("/work").text)["csrf"]
     pages = [
         (method, route.path)
-        for module in (account, work, reviewing, team, dashboard)
+        for module in (account, work, lists, reviewing, talking, team, dashboard)
         for route in module.router.routes
         for method in sorted(route.methods & {"GET", "POST"})
         if "join" not in route.path and "sign" not in route.path  # they would end the session

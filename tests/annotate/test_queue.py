@@ -3,7 +3,7 @@ import threading
 import pytest
 from annotate_samples import RIGHT, make_failures, make_tasks
 
-from ilf.annotate import accounts, own_work, queue, review
+from ilf.annotate import accounts, own_work, queue, review, search
 from ilf.annotate.answers import Draft
 from ilf.annotate.checks import MOST_TEXT
 from ilf.annotate.store import Conflict, Refused, Store
@@ -372,7 +372,11 @@ def test_my_progress(store, clock, ann):
     queue.skip(store, ann, queue.claim(store, ann), "other")
     mine = own_work.my_progress(store, ann)
     assert (mine.answered, mine.skipped, mine.median_seconds) == (2, 1, 90)
-    assert [a.state for a, _ in own_work.my_items(store, ann)] == ["skipped", "accepted", "accepted"]
+    assert [a.state for a, _ in search.own(store, ann, search.Filter()).rows] == [
+        "skipped",
+        "accepted",
+        "accepted",
+    ]
     assert store.progress().median_seconds == 90
 
 

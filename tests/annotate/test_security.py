@@ -56,7 +56,9 @@ def test_every_change_needs_the_csrf_token(site):
     paths = [p for p in _post_paths() if not p.startswith(("/api/", "/join/", "/theme"))]
     assert len(paths) >= 12
     for path in paths:
-        path = path.format(item_id=1, answer_id=1, action="accept", person_id=1, link_id=1, key_id=1)
+        path = path.format(
+            item_id=1, answer_id=1, action="accept", person_id=1, link_id=1, key_id=1, batch_id=1
+        )
         for data in ({}, {"csrf": "0" * 64}):
             assert ann.post(path, data=data).status_code == 403, path
 

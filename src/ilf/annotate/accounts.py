@@ -79,6 +79,12 @@ def named(store: Store, name: str, role: Role = "annotator", active: bool = True
         return found if found is not None else _add(change, name, role, None, active).id
 
 
+def by_name(store: Store, name: str) -> Person | None:
+    """The person with a name."""
+    with store.read() as session:
+        return session.scalar(select(Person).where(Person.name == name))
+
+
 def person(store: Store, person_id: int) -> Person | None:
     """One person."""
     with store.read() as session:
@@ -246,6 +252,14 @@ def change_person(
         )
         if not owners:
             raise Refused("someone has to stay the owner")
+
+
+def make_owner(store: Store, name: str) -> None:
+    """Give someone the owner's role; the account is made where there is none."""
+    number = named(store, clean_name(name), "owner")
+    found = person(store, number)
+    if found is not None and found.role != "owner":
+        change_person(store, number, number, role="owner")
 
 
 def sign_out(store: Store, person_id: int) -> None:

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from ilf import __version__
-from ilf.annotate import api
+from ilf.annotate import api, health
 from ilf.annotate.checker import Checker
-from ilf.annotate.pages import account, dashboard, reviewing, team, work
+from ilf.annotate.pages import account, dashboard, lists, reviewing, talking, team, work
 from ilf.annotate.security import Guard, NotSignedIn
 from ilf.annotate.store import Refused, Store
 from ilf.annotate.subpath import SubPath
@@ -59,9 +59,11 @@ def create_app(store: Store, checker: Checker, options: Options | None = None) -
     hosts = options.hosts
     if hosts:
         hosts |= {urlsplit(options.url).hostname or "", "127.0.0.1", "localhost", "[::1]"}
+    app.state.metrics = health.Metrics(web)
     app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(health.Counted, metrics=app.state.metrics)
     app.add_middleware(SubPath, base=options.base)  # outside of the others: it is added last
-    for module in (account, work, reviewing, team, dashboard, api):
+    for module in (health, account, work, lists, reviewing, talking, team, dashboard, api):
         app.include_router(module.router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 

@@ -74,6 +74,7 @@ def collect(
         DataError: there is nothing to ask people about, or nothing was accepted and nothing is left to do.
     """
     try:
+        from ilf.annotate import worth
         from ilf.annotate.store import MOST, Store
     except ModuleNotFoundError as error:
         from ilf.errors import missing
@@ -90,6 +91,7 @@ def collect(
         if verify is not None:
             store.set_state("verify", verify.model_dump(mode="json"))
         if new:
+            worth.look_at(store)
             say(f"    {new} tasks are queued for people")
         if store.progress(round).items == 0:
             raise DataError("there is nothing to ask people about: the model solved every task it was given")
@@ -115,6 +117,8 @@ def _when_enough(
     wait: bool,
     sleep: Callable[[float], None],
 ) -> list[Feedback]:
+    from ilf.annotate.page import OwnPage
+
     said = 0.0
     goal = 0
 
@@ -125,6 +129,7 @@ def _when_enough(
              "pid": os.getpid()},
         )  # fmt: skip
 
+    page = OwnPage(store, folder)
     try:
         while True:
             now = store.progress(round)
@@ -142,7 +147,7 @@ def _when_enough(
                 tell("done", ready)
                 return feedback
             tell("waiting", now.ready)
-            if not wait:
+            if not (wait or page.offer()):
                 raise Waiting(
                     f"{now.ready} of {goal} items are accepted. People write feedback with:\n"
                     f"  ilf annotate {folder.path}\n"
@@ -157,3 +162,5 @@ def _when_enough(
         now = store.progress(round)
         tell("stopped", now.ready)
         raise
+    finally:
+        page.close()

@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from ilf.errors import DataError, MissingDependency, RunFolderError, SandboxUnavailable, UserError, missing
+from ilf.errors import DataError, RunFolderError, SandboxUnavailable, UserError, missing
 from ilf.formats.programs import Programs
-from ilf.listening import LOCAL, listen
+from ilf.listening import LOCAL
 from ilf.output import answer, machines
 from ilf.progress import progress, say
 from ilf.records import Feedback, Program, Rows, Task, Verdict, describe, read_jsonl
 from ilf.runfolder import RunFolder, write_text
 
 if TYPE_CHECKING:
-    from ilf.annotate.checker import Checker
     from ilf.annotate.exchange import Format
     from ilf.annotate.store import Store
     from ilf.config import VerifyConfig
 
 
 def annotate(
-    run: Path,
+    run: Path | None,
     *,
+    demo: bool = False,
+    browser: bool | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
     url: str | None = None,
     trusted_proxies: Sequence[str] = (),
+    sign_on_header: str | None = None,
+    owner: str | None = None,
     database: str | None = None,
     no_accounts: bool = False,
     overlap: int | None = None,
@@ -42,16 +45,25 @@ def annotate(
     import_file: Path | None = None,
     export_file: Path | None = None,
     format: str = "ilf",
+    backup_file: Path | None = None,
+    audit_file: Path | None = None,
+    forget: str | None = None,
+    with_answers: bool = False,
+    keep_days: float | None = None,
     unsafe: bool = False,
 ) -> None:
     """Serve the annotation store of a run, or import into or export from it.
 
     Args:
-        run: the run folder; with `tasks` it may be new.
+        run: the run folder; with `tasks` it may be new; none with `demo`.
+        demo: a made-up queue instead, which is gone at the end.
+        browser: open the page in a browser of this machine; by default with `demo` only.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
         url: what people type, where it is not `http://HOST:PORT` (behind a proxy, say).
         trusted_proxies: addresses whose word on who asks is taken (X-Forwarded-For).
+        sign_on_header: in which a trusted proxy says who asks.
+        owner: a person who becomes an owner.
         database: a PostgreSQL URL to use instead of the file `annotations.db` in the run folder.
         no_accounts: whoever reaches the server is its owner; only on this machine's own address.
         overlap: people an item; as before by default, 1 at first.
@@ -64,13 +76,18 @@ def annotate(
         import_file: feedback to add (the paper's file or our JSONL), then leave.
         export_file: where to write the answers, then leave; `-` is standard output.
         format: of the export: `ilf`, `csv`, `labelstudio` or `argilla`.
+        backup_file: where to copy the store to, then leave.
+        audit_file: where to write every change, then leave.
+        forget: whose data to delete, then leave.
+        with_answers: delete their answers as well.
+        keep_days: forget the content of older changes; 0: never; as before by default, never at first.
         unsafe: run programs without isolation.
 
     Raises:
         UserError: an option is wrong; the message says what would be right.
     """
     try:
-        from ilf.annotate import exchange
+        from ilf.annotate import accounts, exchange, serving, upkeep
     except ModuleNotFoundError as error:
         raise missing(error.name or "sqlalchemy", "annotate") from None
     if no_accounts and host not in LOCAL:
@@ -78,13 +95,29 @@ def annotate(
     known: Format | None = next((name for name in exchange.FORMATS if name == format), None)
     if known is None:
         raise UserError(f"--format: {format!r} is not one of {', '.join(exchange.FORMATS)}")
-    for name, number, low, high in (("--overlap", overlap, 1, 20), ("--idle", idle_minutes, 1, 1440)):
+    if sign_on_header is not None and (not trusted_proxies or "*" in trusted_proxies or no_accounts):
+        raise UserError(
+            "--sign-on-header needs --trusted-proxy ADDRESS: the header is believed from there only"
+        )
+    bounds = (
+        ("--overlap", overlap, 1, 20), ("--idle", idle_minutes, 1, 1440), ("--keep-days", keep_days, 0, 36500)
+    )  # fmt: skip
+    for name, number, low, high in bounds:
         if number is not None and not low <= number <= high:
             raise UserError(f"{name}: {number:g} is not between {low} and {high}")
+    if demo:
+        serving.serve_demo(run, host, port, unsafe, browser)
+        return
+    if run is None:
+        raise UserError("which run? ilf annotate RUN (or ilf annotate --demo, to try the page)")
     folder = _folder(run, tasks)
     store = open_store(folder, database)
     try:
-        changes = {"overlap": overlap, "review": review, "idle_minutes": idle_minutes}
+        if upkeep.chores(store, backup_file, audit_file, forget, with_answers):
+            return
+        changes = {
+            "overlap": overlap, "review": review, "idle_minutes": idle_minutes, "keep_days": keep_days
+        }  # fmt: skip
         store.configure(
             title=folder.path.resolve().name,
             **{name: value for name, value in changes.items() if value is not None},
@@ -97,13 +130,20 @@ def annotate(
         done: dict[str, object] = {}
         if import_file is not None:
             done |= _import(store, folder, import_file, tasks, round, settings)
+        if owner is not None:
+            accounts.make_owner(store, owner)
+        if store.settings.keep_days:
+            upkeep.retain(store, store.settings.keep_days)
         if export_file is not None:
             done |= _export(store, export_file, known)
         if done:
             answer(done)
         else:
             _remember_drafts(store, folder, round)
-            _serve(store, folder, host, port, url, trusted_proxies, not no_accounts, settings)
+            serving.serve(
+                store, host, port, url, trusted_proxies, not no_accounts, settings,
+                opens=browser is True, sign_on=sign_on_header,
+            )  # fmt: skip
     finally:
         store.close()
 
@@ -282,68 +322,3 @@ def _export(store: Store, path: Path, format: Format) -> dict[str, object]:
         write_text(beside, text)
         say(f"{beside}: the labelling set-up that these rows belong to")
     return {"out": path, "accepted": accepted}
-
-
-def make_checker(settings: VerifyConfig) -> Checker:
-    """The sandbox for a server; where there is none, pages say so and nothing runs."""
-    from ilf.annotate.checker import Checker
-    from ilf.kinds.function import verifier_of
-
-    try:
-        verifier = verifier_of(settings)
-    except SandboxUnavailable as error:
-        say(f"tests cannot run on the pages: {error}")
-        return Checker(None, str(error))
-    return Checker(verifier, at_once=max(2, verifier.workers), settings=settings)
-
-
-def _serve(
-    store: Store,
-    folder: RunFolder,
-    host: str,
-    port: int,
-    url: str | None,
-    proxies: Sequence[str],
-    accounts: bool,
-    settings: VerifyConfig,
-) -> None:
-    try:
-        import uvicorn
-
-        from ilf.annotate.accounts import owner_link
-        from ilf.annotate.app import create_app
-        from ilf.annotate.web import STATIC, Options
-    except ModuleNotFoundError as error:
-        raise MissingDependency(f"{error.name} is not installed: pip install 'ilf[annotate]'") from None
-    listening = listen(host, port)
-    port = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    address = (url or f"http://{shown}:{port}").rstrip("/")
-    local = host in LOCAL
-    # A server for this machine answers to its own names only; a wider one to any, unless it has a URL.
-    hosts = frozenset({shown}) if local or url else frozenset()
-    checker = make_checker(settings)
-    app = create_app(store, checker, Options(url=address, accounts=accounts, hosts=hosts))
-    now = store.progress()
-    say(f"{now.items} tasks, {now.done} done, {now.accepted} accepted. Everything is kept in {store.place}")
-    if not (STATIC / "bundle" / "app.js").is_file():
-        say("the editor is not built (make bundle): pages have plain text areas")
-    if not local:
-        say(f"listening on {host}: use https in front of it for people outside this network")
-    owner = f"{address}/join/{owner_link(store)}" if accounts else None
-    say(f"owner: {owner}" if owner else f"open {address}")
-    answer({"url": address, "owner": owner, "tasks": now.items, "done": now.done, "accepted": now.accepted})
-    say("Ctrl-C stops the server; nothing is lost")
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False,
-        # Longer than browsers, proxies and clients keep a connection: whoever closes it first must not be
-        # us, as a request may be on its way.
-        timeout_keep_alive=620,
-        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    try:
-        server.run(sockets=[listening])
-    finally:
-        checker.close()
-        listening.close()

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from ilf.annotate.schema import Answer, History, Item, Person, snapshot
-from ilf.annotate.store import ANSWERED, Store
+from ilf.annotate.schema import ANSWERED, Answer, History, Item, Person, snapshot
+from ilf.annotate.store import Store
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,6 @@ def my_progress(store: Store, person_id: int) -> Mine:
         returned=sum(row.state == "returned" for row in rows),
         median_seconds=statistics.median(times) if times else None,
     )
-
-
-def my_items(store: Store, person_id: int) -> list[tuple[Answer, Item]]:
-    """One's own items, the latest first."""
-    with store.read() as session:
-        return list(
-            session.execute(
-                select(Answer, Item)
-                .join(Item, Answer.item_id == Item.id)
-                .where(Answer.person_id == person_id)
-                .order_by(Answer.updated.desc())
-            ).all()
-        )
 
 
 def earlier_on_task(store: Store, item: Item, most: int = 5) -> list[tuple[Answer, Item, Person]]:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from ilf.annotate.answers import Draft, Work, based_on, check_content, content, fill_in
 from ilf.annotate.checks import Hint, text_hash
-from ilf.annotate.schema import Answer, Candidate, History, Item
-from ilf.annotate.store import ANSWERED, Change, Refused, Store
+from ilf.annotate.schema import ANSWERED, Answer, Assignment, Candidate, History, Item, Person
+from ilf.annotate.store import Change, Refused, Store
 from ilf.records import Task, Verdict
 
 REASONS = {
@@ -42,7 +42,8 @@ def _taken(now: float) -> ColumnElement[bool]:
     return or_(Answer.state.in_((*ANSWERED, "returned")), held)
 
 
-def _has_room(change: Change, item: Item, person_id: int) -> bool:
+def has_room(change: Change, item: Item, person_id: int) -> bool:
+    """Whether an item still needs an answer of this person's."""
     others = change.session.scalar(
         select(func.count())
         .select_from(Answer)
@@ -56,7 +57,7 @@ def _renew(change: Change, answer: Answer, idle_minutes: float) -> bool:
     if answer.state != "open":
         return True
     lapsed = answer.lease_until is None or answer.lease_until <= change.now
-    if lapsed and not _has_room(change, _item(change.session, answer.item_id), answer.person_id):
+    if lapsed and not has_room(change, _item(change.session, answer.item_id), answer.person_id):
         return False
     answer.lease_until = change.now + 60 * idle_minutes
     return True
@@ -78,6 +79,8 @@ def _mine(session: Session, person_id: int, item_id: int) -> Answer:
 
 def claim(store: Store, person_id: int) -> int | None:
     """The item a person should work on now: returned ones first, then the one in hand, then a new one.
+
+    New ones are those given to this person before those for anybody.
 
     Returns:
         The item's id, or None where the queue has nothing for this person.
@@ -103,29 +106,40 @@ def claim(store: Store, person_id: int) -> int | None:
             .scalar_subquery()
         )
         met = exists().where(Answer.item_id == Item.id, Answer.person_id == person_id).correlate(Item)
-        item = session.scalar(
-            select(Item)
-            .where(Item.state == "open", ~met, taken < Item.needed)
-            .order_by(Item.round.desc(), Item.position)
-            .limit(1)
+        # An account that was closed keeps nothing from the others.
+        given = (
+            exists()
+            .where(Assignment.item_id == Item.id, Assignment.person_id == Person.id, Person.active)
+            .correlate(Item)
         )
+        first = [Item.gain.desc().nulls_last()] if change.settings.order == "gain" else []
+        free = select(Item).where(Item.state == "open", ~met, taken < Item.needed)
+        mine = free.join(Assignment, Assignment.item_id == Item.id).where(Assignment.person_id == person_id)
+        item = session.scalar(mine.order_by(Item.round.desc(), *first, Item.position).limit(1))
+        # Round by round, so that an index has the order and the first free item ends the search.
+        rounds = session.scalars(select(Item.round).where(Item.state == "open").distinct()).all()
+        for round in sorted(rounds, reverse=True) if item is None else ():
+            here = free.where(Item.round == round, ~given)
+            item = session.scalar(here.order_by(*first, Item.position).limit(1))
+            if item is not None:
+                break
         if item is None:
             return None
-        answer = Answer(
-            item_id=item.id,
-            person_id=person_id,
-            state="open",
-            version=1,
-            lease_until=change.now + 60 * idle,
-            opened=change.now,
-            updated=change.now,
-            seconds=0.0,
-            edited=False,
-        )
-        session.add(answer)
-        session.flush()
-        change.log(person_id, "claim", f"answers/{answer.id}", None, {"item_id": item.id})
+        give(change, item.id, person_id)
         return item.id
+
+
+def give(change: Change, item_id: int, person_id: int) -> Answer:
+    """Let someone hold an item that they never had."""
+    answer = Answer(
+        item_id=item_id, person_id=person_id, state="open", version=1,
+        lease_until=change.now + 60 * change.settings.idle_minutes, opened=change.now, updated=change.now,
+        seconds=0.0, edited=False,
+    )  # fmt: skip
+    change.session.add(answer)
+    change.session.flush()
+    change.log(person_id, "claim", f"answers/{answer.id}", None, {"item_id": item_id})
+    return answer
 
 
 def look(store: Store, person_id: int, item_id: int) -> Work:
@@ -156,7 +170,7 @@ def _take_up(change: Change, answer: Answer, idle_minutes: float) -> None:
     item = _item(change.session, answer.item_id)
     if item.state == "questioned" and not _questions(change, item, apart_from=answer):
         item.state = "open"
-    if not _has_room(change, item, answer.person_id):
+    if not has_room(change, item, answer.person_id):
         raise Refused("this task is with someone else now, or before a reviewer; your text is kept")
     with change.changing(answer, answer.person_id, "reopen"):
         answer.state, answer.reason = "open", None

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from ilf.annotate import threads
 from ilf.annotate.answers import Draft, based_on, check_content, content, fill_in
-from ilf.annotate.schema import Answer, Candidate, Item, Person
+from ilf.annotate.schema import ANSWERED, Answer, Candidate, Comment, Item, Person
 from ilf.annotate.store import Change, Refused, Store
 from ilf.records import Verdict
+
+
+def waits() -> ColumnElement[bool]:
+    """Which answers (with their items) wait for a reviewer."""
+    doubt = and_(Answer.state == "skipped", Item.state == "questioned", Answer.reason.like("ambiguous%"))
+    return or_(Answer.state == "submitted", doubt)
 
 
 def waiting(store: Store) -> list[tuple[Answer, Item, Person]]:
@@ -20,14 +28,7 @@ def waiting(store: Store) -> list[tuple[Answer, Item, Person]]:
             select(Answer, Item, Person)
             .join(Item, Answer.item_id == Item.id)
             .join(Person, Answer.person_id == Person.id)
-            .where(
-                (Answer.state == "submitted")
-                | (
-                    (Answer.state == "skipped")
-                    & (Item.state == "questioned")
-                    & Answer.reason.like("ambiguous%")
-                )
-            )
+            .where(waits())
             .order_by(Answer.updated)
         )
         return list(rows.all())
@@ -78,12 +79,17 @@ def others(store: Store, answer: Answer) -> list[tuple[Answer, Person]]:
 def accept(store: Store, reviewer_id: int, answer_id: int, version: int | None = None) -> None:
     """Accept an answer as it is."""
     with store.write() as change:
-        answer, item = _judged(change, reviewer_id, answer_id, version)
-        if answer.kind != "feedback":
-            raise Refused("decide whether the tests are wrong instead")
-        with change.changing(answer, reviewer_id, "accept"):
-            _sign(answer, reviewer_id, change.now, "accepted", None)
-        change.settle(item)
+        accept_in(change, reviewer_id, answer_id, version)
+
+
+def accept_in(change: Change, reviewer_id: int, answer_id: int, version: int | None = None) -> None:
+    """The same inside of a change; what it refuses, it refuses before it changes anything."""
+    answer, item = _judged(change, reviewer_id, answer_id, version)
+    if answer.kind != "feedback":
+        raise Refused("decide whether the tests are wrong instead")
+    with change.changing(answer, reviewer_id, "accept"):
+        sign(answer, reviewer_id, change.now, "accepted", None)
+    change.settle(item)
 
 
 def edit(
@@ -105,7 +111,7 @@ def edit(
                 answer.warnings = kept
                 answer.edited = True
                 answer.draft = None  # it was of the old text, and would take the reviewer's place unseen
-            _sign(answer, reviewer_id, change.now, "accepted", None)
+            sign(answer, reviewer_id, change.now, "accepted", None)
         change.settle(item)
 
 
@@ -117,13 +123,26 @@ def send_back(
     Raises:
         Refused: there is no comment.
     """
+    needs_words(comment)
+    with store.write() as change:
+        send_back_in(change, reviewer_id, answer_id, comment, version)
+
+
+def needs_words(comment: str) -> None:
+    """Refuse to return an answer without a comment."""
     if not comment.strip():
         raise Refused("say what should be better: a comment goes with a returned answer", status=422)
-    with store.write() as change:
-        answer, item = _judged(change, reviewer_id, answer_id, version)
-        with change.changing(answer, reviewer_id, "return"):
-            _sign(answer, reviewer_id, change.now, "returned", comment.strip()[:5000])
-        change.settle(item)
+
+
+def send_back_in(
+    change: Change, reviewer_id: int, answer_id: int, comment: str, version: int | None = None
+) -> Comment:
+    """The same inside of a change; the comment is the next word of the talk about the answer."""
+    answer, item = _judged(change, reviewer_id, answer_id, version)
+    with change.changing(answer, reviewer_id, "return"):
+        sign(answer, reviewer_id, change.now, "returned", comment.strip()[: threads.MOST])
+    change.settle(item)
+    return threads.add(change, reviewer_id, answer_id, comment)
 
 
 def reassign(store: Store, reviewer_id: int, answer_id: int, version: int | None = None) -> None:
@@ -131,7 +150,7 @@ def reassign(store: Store, reviewer_id: int, answer_id: int, version: int | None
     with store.write() as change:
         answer, item = _judged(change, reviewer_id, answer_id, version)
         with change.changing(answer, reviewer_id, "reassign"):
-            _sign(answer, reviewer_id, change.now, "reassigned", answer.comment)
+            sign(answer, reviewer_id, change.now, "reassigned", answer.comment)
         change.settle(item)
 
 
@@ -160,7 +179,7 @@ def decide(store: Store, reviewer_id: int, item_id: int, remove: bool, comment: 
         for answer in reports:
             with change.changing(answer, reviewer_id, "decide"):
                 note = comment.strip()[:5000] or "A reviewer checked the tests: they are right."
-                _sign(
+                sign(
                     answer,
                     reviewer_id,
                     change.now,
@@ -183,19 +202,27 @@ def _answer(session: Session, answer_id: int) -> Answer:
 
 def _judged(change: Change, reviewer_id: int, answer_id: int, version: int | None) -> tuple[Answer, Item]:
     answer = _answer(change.session, answer_id)
-    reviewer, item = change.session.get(Person, reviewer_id), change.session.get(Item, answer.item_id)
-    assert reviewer is not None and item is not None
-    if answer.person_id == reviewer_id and reviewer.role != "owner":
-        raise Refused("someone else has to review your own answer", status=403)
-    if answer.used is not None:
-        raise Refused("a run already trains on this answer, so it stays as it is")
+    item = change.session.get(Item, answer.item_id)
+    assert item is not None
+    may_judge(change, reviewer_id, [answer])
     if answer.state not in ("submitted", "accepted", "returned"):
         raise Refused("this answer is not there to be reviewed: its author has it open, or skipped the task")
     based_on(answer, version)
     return answer, item
 
 
-def _sign(answer: Answer, reviewer_id: int, now: float, state: str, comment: str | None) -> None:
+def may_judge(change: Change, reviewer_id: int, answers: Sequence[Answer]) -> None:
+    """Refuse to let someone judge their own answer (an owner may), or one that a run trains on."""
+    reviewer = change.session.get(Person, reviewer_id)
+    assert reviewer is not None
+    if reviewer.role != "owner" and any(answer.person_id == reviewer_id for answer in answers):
+        raise Refused("someone else has to review your own answer", status=403)
+    if any(answer.used is not None for answer in answers):
+        raise Refused("a run already trains on this answer, so it stays as it is")
+
+
+def sign(answer: Answer, reviewer_id: int, now: float, state: str, comment: str | None) -> None:
+    """Put a judgement on an answer."""
     answer.state, answer.comment = state, comment
     answer.reviewer_id, answer.reviewed = reviewer_id, now
 
@@ -215,3 +242,26 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "seconds": round(answer.seconds, 1),
         "comment": answer.comment,
     }
+
+
+def rivals(store: Store, item_id: int) -> tuple[Item, list[Candidate], list[tuple[Answer, Person]]]:
+    """An item, its programs, and the answers between which a reviewer may choose.
+
+    Raises:
+        Refused: there is no such item.
+    """
+    with store.read() as session:
+        item = session.get(Item, item_id)
+        if item is None:
+            raise Refused("there is no such task", status=404)
+        programs = session.scalars(
+            select(Candidate).where(Candidate.item_id == item_id).order_by(Candidate.rank)
+        )
+        rows = session.execute(
+            select(Answer, Person)
+            .join(Person, Answer.person_id == Person.id)
+            .where(Answer.item_id == item_id, Answer.kind == "feedback")
+            .where(Answer.state.in_((*ANSWERED, "overruled")))
+            .order_by(Answer.id)
+        )
+        return item, list(programs), list(rows.all())

@@ -17,6 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ilf.records import Program, Verdict
 
 _JSON = JSON(none_as_null=True)
+ANSWERED = ("submitted", "accepted")
+"""States of an answer that is there, reviewed or not."""
 
 
 class Base(DeclarativeBase):
@@ -99,6 +101,14 @@ class Item(Base):
     needed: Mapped[int]
     """How many people answer it."""
     created: Mapped[float]
+    mistake: Mapped[str | None]
+    """Kind of mistake its first candidate suggests (`ilf.feedback.asking`); empty: unknown, None: not yet
+    looked for."""
+    gain: Mapped[float | None]
+    """Expected gain of asking about it, in arbitrary units; None: not computed."""
+    chosen_id: Mapped[int | None]
+    """The answer that a reviewer chose among several (`answers.id`, without a foreign key: that table
+    refers to this)."""
 
     __table_args__ = (UniqueConstraint("round", "task_id"), Index(None, "state", "position"))
 
@@ -124,7 +134,8 @@ class Answer(Base):
     item_id: Mapped[int] = mapped_column(ForeignKey("items.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     state: Mapped[str]
-    """`open`, `skipped`, `submitted` (waits for review), `accepted`, `returned`, `reassigned`."""
+    """`open`, `skipped`, `submitted` (waits for review), `accepted`, `returned`, `reassigned`, `overruled`
+    (a reviewer chose another answer to the same item)."""
     version: Mapped[int] = mapped_column(default=1)
     lease_until: Mapped[float | None]
     """Only while `open`: until then nobody else gets the item."""
@@ -168,6 +179,39 @@ class Answer(Base):
     """When a run took it for training; from then on it stays as it is."""
 
     __table_args__ = (UniqueConstraint("item_id", "person_id"), Index(None, "state", "person_id"))
+
+
+class Assignment(Base):
+    """Who is to answer an item: where there is any, nobody else gets it."""
+
+    __tablename__ = "assignments"
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True, index=True)
+    created: Mapped[float]
+
+
+class Comment(Base):
+    """One word of the talk between an answer's author and its reviewers."""
+
+    __tablename__ = "comments"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    answer_id: Mapped[int] = mapped_column(ForeignKey("answers.id"), index=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    at: Mapped[float]
+    text: Mapped[str]
+
+
+class Batch(Base):
+    """Something that was done to many rows at once, so that it can be undone."""
+
+    __tablename__ = "batches"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    action: Mapped[str]
+    rows: Mapped[list[Any]]
+    """For each row: what it is, its version afterwards, and what its columns held before."""
+    undone: Mapped[float | None]
 
 
 class Receipt(Base):

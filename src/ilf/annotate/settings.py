@@ -19,6 +19,10 @@ class Settings:
     """The owner's own words on top of the guide (Markdown)."""
     idle_minutes: float = 30.0
     """A task comes back to the queue when its holder has done nothing for so long."""
+    order: str = "position"
+    """`position`: as queued; `gain`: what is most worth asking about first (`ilf.annotate.worth`)."""
+    keep_days: float = 0.0
+    """How long the content of changes is kept (`ilf.annotate.upkeep.retain`); 0: for ever."""
     title: str = "Feedback"
     """Shown on top of each page."""
 

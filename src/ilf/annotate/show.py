@@ -123,6 +123,18 @@ def _diff(
                 yield Line(line.number, line.html, "add")
 
 
+def word_diff(other: str, text: str) -> Markup:
+    """A text, with the words marked that another one does not have there."""
+    old, new = re.findall(r"\s+|\w+|[^\w\s]", other), re.findall(r"\s+|\w+|[^\w\s]", text)
+    parts = []
+    for tag, _, _, start, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        piece = plain("".join(new[start:end]))
+        parts.append(
+            piece if tag == "equal" or not piece.strip() else Markup("<mark>{}</mark>").format(piece)
+        )
+    return Markup("").join(parts)
+
+
 def duration(seconds: float | None) -> str:
     """Seconds for people: `40 s`, `4 min`, `1 h 05 min`."""
     if seconds is None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from ilf.annotate.checks import CATEGORIES
-from ilf.annotate.schema import Answer, Candidate, Item, Person
-from ilf.annotate.store import ANSWERED, Store
+from ilf.annotate.schema import ANSWERED, Answer, Candidate, Item, Person
+from ilf.annotate.store import Store
 from ilf.feedback import tagger
 from ilf.records import content_id
 
@@ -186,7 +186,8 @@ def _throughput(times: Iterable[float]) -> tuple[list[tuple[float, int]], float]
 def _agreement(answers: Sequence[Answer]) -> Agreement | None:
     by_item: dict[int, list[Answer]] = {}
     for answer in answers:
-        if answer.state in ANSWERED and answer.kind == "feedback":
+        # A reviewer's choice between two answers does not make them agree.
+        if answer.state in (*ANSWERED, "overruled") and answer.kind == "feedback":
             by_item.setdefault(answer.item_id, []).append(answer)
     shared = [group for group in by_item.values() if len(group) > 1]
     pairs = [pair for group in shared for pair in itertools.combinations(group, 2)]

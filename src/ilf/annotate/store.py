@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from ilf.annotate.database import Database
+from ilf.annotate.progress import progress
 from ilf.annotate.schema import (
+    ANSWERED,
     Answer,
     Base,
     Candidate,
@@ -37,8 +38,6 @@ from ilf.records import Feedback, Program, Task, Verdict
 
 MOST = 8
 """Candidates an item keeps."""
-ANSWERED = ("submitted", "accepted")
-"""States of an answer that is there, reviewed or not."""
 
 
 class Refused(IlfError):
@@ -121,7 +120,9 @@ class Store:
             change.session.merge(Setting(name="settings", value=asdict(after)))
             change.log(by, "settings", "settings", asdict(before), asdict(after))
             if after.overlap != before.overlap:
-                change.session.execute(update(Item).values(needed=after.overlap))
+                change.session.execute(
+                    update(Item).where(Item.chosen_id.is_(None)).values(needed=after.overlap)
+                )
                 change.session.flush()
                 for item in change.session.scalars(select(Item)):
                     change.settle(item)
@@ -220,55 +221,7 @@ class Store:
     def progress(self, round: int | None = None) -> Progress:
         """How far people are, in all or in one round."""
         with self.read() as session:
-            where = Item.round == round if round is not None else Item.round >= 0
-            items = dict(
-                session.execute(select(Item.state, func.count()).where(where).group_by(Item.state)).all()
-            )
-            mine = select(Answer.state, func.count()).join(Item, Answer.item_id == Item.id).where(where)
-            answers = dict(session.execute(mine.group_by(Answer.state)).all())
-            feedback = session.execute(
-                select(func.count(), Item.needed)
-                .select_from(Answer)
-                .join(Item, Answer.item_id == Item.id)
-                .where(where, Answer.state == "accepted", Answer.kind == "feedback", Item.state != "removed")
-                .group_by(Item.id, Item.needed)
-            ).all()
-            held = session.scalar(
-                select(func.count(func.distinct(Answer.item_id)))
-                .join(Item, Answer.item_id == Item.id)
-                .where(where, Answer.state == "open", Answer.lease_until > self.clock())
-            )
-            seconds = session.scalars(
-                select(Answer.seconds)
-                .join(Item, Answer.item_id == Item.id)
-                .where(where, Answer.state.in_(ANSWERED), Answer.seconds > 0)
-            ).all()
-            # An item that every person skipped, or is done with, is nobody's any more.
-            people = session.scalar(select(func.count()).select_from(Person).where(Person.active)) or 0
-            skipped = (
-                select(Answer.item_id)
-                .join(Item, Answer.item_id == Item.id)
-                .join(Person, Answer.person_id == Person.id)
-                .where(where, Item.state == "open", Person.active)
-                .where(Answer.state.in_((*ANSWERED, "skipped", "reassigned")))
-                .group_by(Answer.item_id)
-                .having(func.count() >= max(people, 1))
-            )
-            dead = len(session.scalars(skipped).all())
-            waiting = answers.get("submitted", 0)
-        return Progress(
-            items=sum(items.values()) - items.get("removed", 0),
-            done=items.get("done", 0),
-            accepted=sum(count for count, _ in feedback),
-            ready=sum(count >= needed for count, needed in feedback),
-            waiting=waiting,
-            returned=answers.get("returned", 0),
-            held=held or 0,
-            questioned=items.get("questioned", 0),
-            removed=items.get("removed", 0),
-            left=items.get("open", 0) - dead + items.get("questioned", 0) + waiting,
-            median_seconds=statistics.median(seconds) if seconds else None,
-        )
+            return progress(session, self.clock(), round)
 
 
 def _settings(session: Session) -> Settings:

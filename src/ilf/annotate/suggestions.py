@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from ilf import notes
-from ilf.annotate.schema import Answer, Candidate
-from ilf.annotate.store import ANSWERED, Store
+from ilf.annotate.schema import ANSWERED, Answer, Candidate
+from ilf.annotate.store import Store
 from ilf.feedback import words
 from ilf.records import Feedback, Program, Task, Verdict
 

@@ -22,6 +22,7 @@ from ilf.annotate.checker import Checker
 from ilf.annotate.schema import Person, utc
 from ilf.annotate.security import NotSignedIn, RateLimit, Sessions, same_origin
 from ilf.annotate.settings import Progress
+from ilf.annotate.signon import signed_on
 from ilf.annotate.store import Refused, Store
 from ilf.notes import covering
 
@@ -32,6 +33,8 @@ Id = Annotated[int, InPath(ge=1, le=LARGEST)]
 Told = Annotated[int | None, Query(ge=1, le=LARGEST)]
 """A row's number after a question mark."""
 STATIC = Path(__file__).parent / "static"
+_LARGE = 2000
+"""Items from which counting them all after each answer would hold up everyone."""
 _FRESH_SECONDS = 1.0
 """How old the progress shown in a page's head may be."""
 
@@ -100,7 +103,10 @@ class Web:
             md_guide=markdown.guide,
         )
         self.templates.globals.update(
-            code_lines=show.code_lines, diff_lines=show.diff_lines, base=options.base
+            code_lines=show.code_lines,
+            diff_lines=show.diff_lines,
+            word_diff=show.word_diff,
+            base=options.base,
         )
         self.assets = {name: _versioned(name, options.base) for name in ("app.css", "bundle/app.js")}
         self._owner: int | None = None
@@ -116,8 +122,10 @@ class Web:
             return self._progress[1]
 
     def stale(self) -> None:
-        """Something changed: look again."""
-        self._progress = None
+        """Something changed: look again (a large queue, which takes long to count, after a second)."""
+        known = self._progress
+        if known is not None and known[1].items <= _LARGE:
+            self._progress = None
 
     # Who asks -------------------------------------------------------------------------------------
 
@@ -129,10 +137,7 @@ class Web:
             Refused: the person may not do this (403).
         """
         if self.options.accounts:
-            found = self.sessions.read(request)
-            if found is None:
-                raise NotSignedIn
-            caller = Caller(*found)
+            caller = self._signed_in(request)
         else:
             if self._owner is None:
                 self._owner = accounts.named(self.store, accounts.OWNER, "owner")
@@ -142,6 +147,16 @@ class Web:
         if not caller.can(role):
             raise Refused(f"this needs the role {role!r}; yours is {caller.person.role!r}", status=403)
         return caller
+
+    def _signed_in(self, request: Request) -> Caller:
+        told = getattr(request.state, "signed_on", None)
+        if told is not None:
+            person = signed_on(self.store, told)
+            return Caller(person, self.sessions.csrf(f"signed on:{person.id}:{person.epoch}"))
+        found = self.sessions.read(request)
+        if found is None:
+            raise NotSignedIn
+        return Caller(*found)
 
     def acting(self, request: Request, form: Mapping[str, Any], role: accounts.Role = "annotator") -> Caller:
         """The person behind a request that changes something: it has to come from one of our own pages.

@@ -61,19 +61,24 @@ def failure(task: Task, best: Pair, samples: Sequence[Verdict]) -> Failure:
         samples: verdicts of all its samples.
     """
     program, verdict = best
-    # Nobody trains on the choice itself, so that hidden tests may tell what kind of failure it is.
-    suggested = mistakes(Case(task, program, verdict, hide_tests=False))
-    kind = suggested[0].kind if suggested else (verdict.error or verdict.status).partition(":")[0]
     number = verdict.test
     test = task.tests[number] if number is not None and number < len(task.tests) else ""
     return Failure(
         task_id=task.task_id,
         nearness=(passed_share(verdict) + parsed_share(program.code) + (verdict.status == "failed")) / 3,
         disagreement=_entropy(samples),
-        kind=kind,
+        kind=kind_of(task, best),
         shape=frozenset(traits(test, task.entry_point)),
         code=embedding(program.code),
     )
+
+
+def kind_of(task: Task, best: Pair) -> str:
+    """The kind of mistake that a failure suggests, or else its exception or status."""
+    program, verdict = best
+    # Nobody trains on the choice itself, so that hidden tests may tell what kind of failure it is.
+    suggested = mistakes(Case(task, program, verdict, hide_tests=False))
+    return suggested[0].kind if suggested else (verdict.error or verdict.status).partition(":")[0]
 
 
 def embedding(code: str) -> Counter[str]:

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ilf import __version__
+from ilf.counting import MEDIA
 from ilf.records import Task
 from ilf.serve import fusion, wire
 from ilf.serve.engine import Broken, Engine, Group, Result
@@ -267,7 +268,7 @@ def create_app(service: Service) -> FastAPI:
         request.state.client = service.keys.client(request.headers)
         if request.state.client is None:
             raise Refused(401, "a key is needed: authorization in Prometheus' scrape_config")
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(service.metrics.text(), media_type=MEDIA)
 
     @app.get("/health")
     async def health(request: Request) -> Response:

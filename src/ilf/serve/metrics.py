@@ -5,27 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ilf.counting import SECONDS, Counts
 from ilf.serve.engine import Broken, Result
 from ilf.serve.queue import FairQueue, Item
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 RECENT = 200
 """Programs by which the sandbox is called healthy or not."""
 
 
-class Metrics:
+class Metrics(Counts):
     """Of one server; `queue` is whose depths are shown."""
 
     def __init__(self, queue: FairQueue, workers: int) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "ilf_verifier_requests", "Requests, by path, client and HTTP status.",
-            ("path", "client", "status"), registry=self.registry,
-        )  # fmt: skip
+        super().__init__("ilf_verifier", ("path", "client", "status"))
         self.programs = Counter(
             "ilf_verifier_programs", "Programs run, by client and status of the verdict.",
             ("client", "status"), registry=self.registry,
@@ -60,10 +56,6 @@ class Metrics:
         """Whether, of the last programs, the sandbox failed on few."""
         recent = self.failures
         return sum(recent) < 5 or sum(recent) <= 0.02 * len(recent)
-
-    def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
-        return generate_latest(self.registry)
 
 
 class _Depths(Collector):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ilf import notes
-from ilf.annotate import own_work, review
+from ilf.annotate import bulk, own_work, review, search, threads
 from ilf.annotate.answers import clean, content, program, verdict
 from ilf.annotate.checks import CATEGORIES, HINTS
 from ilf.annotate.pages import Form, web_of
+from ilf.annotate.pages.lists import batch_of, filter_of, marked
 from ilf.annotate.pages.work import draft_of
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Caller, Id, Web, back_to
@@ -25,11 +28,38 @@ def waiting(request: Request) -> Response:
     """What a reviewer has to look at."""
     web = web_of(request)
     caller = web.caller(request, "reviewer")
+    asked = filter_of(request.query_params, "waiting")
+    found = search.answers(web.store, asked)
+    # Unasked for, what was judged lately comes below what waits.
+    recent = review.recent(web.store) if asked == search.Filter(state="waiting") else []
+    numbers = [answer.id for answer, *_ in [*found.rows, *recent]]
     return web.page(
-        request, "review.html", caller=caller, rows=review.waiting(web.store),
-        recent=review.recent(web.store),
-        reviewing=web.store.settings.review,
+        request, "review.html", caller=caller, found=found, recent=recent, states=search.JUDGED,
+        kinds=search.categories(web.store), tags=CATEGORIES, people=search.people(web.store),
+        said=threads.counts(web.store, numbers), reviewing=web.store.settings.review,
+        batch=batch_of(request, web, caller),
     )  # fmt: skip
+
+
+@router.post("/review/bulk")
+def bulk_action(request: Request, form: Form) -> Response:
+    """Accept or return many answers: those that are marked, or all that match the filter."""
+    web = web_of(request)
+    caller = web.acting(request, form, "reviewer")
+    asked = filter_of(form, "waiting")
+    if form.get("scope") == "matching":
+        rows = search.answers(web.store, replace(asked, page=1), rows=bulk.MOST + 1).rows
+        numbers = [answer.id for answer, *_ in rows]
+    else:
+        numbers = marked(form)
+    if form.get("do") == "accept":
+        batch = bulk.accept(web.store, caller.id, numbers)
+    elif form.get("do") == "return":
+        batch = bulk.send_back(web.store, caller.id, numbers, form.get("comment", ""))
+    else:
+        raise Refused("do: accept or return", status=422)
+    web.stale()
+    return back_to(f"/review?{asked.query(batch=batch)}")
 
 
 @router.get("/review/{answer_id}")
@@ -49,7 +79,9 @@ def _page(
         task=Task.model_validate(item.task), program=program(chosen), verdict=verdict(chosen),
         code=clean(program(chosen).code), draft=content(row), notes=notes.parse(row.text or "")[0],
         checked=None if row.verdict is None else Verdict.model_validate(row.verdict),
-        others=review.others(web.store, row), log=own_work.history(web.store, f"answers/{row.id}"),
+        others=review.others(web.store, row),
+        talk=threads.talk(web.store, caller.id, row.id)[1],
+        log=own_work.history(web.store, f"answers/{row.id}"),
         categories=CATEGORIES, explained=MEANINGS, hint_texts=HINTS, problem=problem,
     )  # fmt: skip
 

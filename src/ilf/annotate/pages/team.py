@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ilf.annotate import accounts
+from ilf.annotate import accounts, worth
 from ilf.annotate.pages import Fields, Form, web_of
 from ilf.annotate.store import Refused
 from ilf.annotate.web import Caller, Id, Web, back_to
@@ -77,13 +77,18 @@ def settings(request: Request, form: Form) -> Response:
         raise Refused("people a task: 1 to 20", status=422)
     if idle is None or not 1 <= idle <= 24 * 60:
         raise Refused("minutes until an idle task comes back: 1 to 1440", status=422)
+    order = form.get("order", "position")
+    if order not in ("position", "gain"):
+        raise Refused("order: position or gain", status=422)
     web.store.configure(
         caller.id,
         overlap=overlap,
         idle_minutes=float(idle),
         review="review" in form,
+        order=order,
         suggest="suggest" in form,
     )
+    worth.look_at(web.store)
     web.stale()
     return back_to("/team")
 

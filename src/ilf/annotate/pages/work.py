@@ -310,19 +310,3 @@ def undo(request: Request, item_id: Id, form: Form) -> Response:
     queue.undo(web.store, caller.id, item_id)
     web.stale()
     return back_to(f"/items/{item_id}")
-
-
-@router.get("/mine")
-def mine(request: Request) -> Response:
-    """One's own earlier items."""
-    web = web_of(request)
-    caller = web.caller(request)
-    rows = own_work.my_items(web.store, caller.id)
-    return web.page(
-        request,
-        "mine.html",
-        caller=caller,
-        rows=rows,
-        mine=own_work.my_progress(web.store, caller.id),
-        reasons=REASONS,
-    )
