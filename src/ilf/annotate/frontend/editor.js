@@ -86,6 +86,7 @@ export function makeEditor(parent, textarea, original, changed) {
           "aria-labelledby": "refinement-label",
           "aria-describedby": "refinement-help",
           spellcheck: "false",
+          tabindex: "0",
         }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;
