@@ -415,7 +415,7 @@ def test_pages_are_accessible(join, server):
     look("phone")
     page.set_viewport_size({"width": 640, "height": 440})  # 1280 by 880 at 200%
     look("zoomed")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_viewport_size({"width": 1280, "height": 1000})
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     look("keys")
