@@ -46,6 +46,10 @@ COMMANDS = {
     "feedback explain": (f"{OF_TASKS} --programs programs.jsonl --out said.jsonl", {"items", "programs"}),
     "feedback rank": (f"{OF_TASKS} --programs programs.jsonl", {"tasks", "replay"}),
     "feedback agree": (f"{OF_TASKS} --feedback feedback.jsonl", {"items", "tagged", "kinds"}),
+    "feedback tag": (
+        f"{OF_TASKS} --feedback feedback.jsonl --out tagged.jsonl --model script.jsonl --engine scripted",
+        {"items", "without tags", "tagged"},
+    ),
     "feedback import": ("comments.json --repository . --out review", {"tasks", "feedback", "dropped"}),
     "serve verifier": (f"--port 0 {OF_TASKS}", {"url", "workers", "keys"}),
 }
