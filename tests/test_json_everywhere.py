@@ -47,8 +47,8 @@ COMMANDS = {
     "feedback rank": (f"{OF_TASKS} --programs programs.jsonl", {"tasks", "replay"}),
     "feedback agree": (f"{OF_TASKS} --feedback feedback.jsonl", {"items", "tagged", "kinds"}),
     "feedback tag": (
-        f"--model script.jsonl --engine scripted {OF_TASKS} --feedback feedback.jsonl --out tagged.jsonl",
-        {"items"},
+        f"{OF_TASKS} --feedback feedback.jsonl --out tagged.jsonl --model script.jsonl --engine scripted",
+        {"items", "without tags", "tagged"},
     ),
     "feedback import": ("comments.json --repository . --out review", {"tasks", "feedback", "dropped"}),
     "serve verifier": (f"--port 0 {OF_TASKS}", {"url", "workers", "keys"}),
