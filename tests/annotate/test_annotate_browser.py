@@ -190,7 +190,7 @@ def test_a_reviewer_returns_an_item_and_it_comes_back(join, server):
     owner = join("owner", "owner")
     owner.goto(server.url + "/team")
     owner.check("[name=review]")
-    owner.click("text=Save")
+    owner.get_by_role("button", name="Save").first.click()
     ann, rev = join("Ann"), join("Rev", "reviewer")
     open_work(ann, server)
     ann.fill("#text", ANSWERS["queue/parse-range"][0])

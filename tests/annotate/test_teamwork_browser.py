@@ -60,6 +60,6 @@ def test_a_team_gives_out_writes_compares_and_chooses(join, server):  # noqa: F8
     expect(rev.get_by_role("status")).to_contain_text("1 returned.")
     ben.goto(server.url + "/mine?state=returned")
     ben.get_by_role("link", name="Talk (1)").click()
-    ben.get_by_label("Say something").fill("The only one.")
+    ben.get_by_role("textbox", name="Say something (").fill("The only one.")
     ben.get_by_role("button", name="Send").click()
     expect(ben.locator(".talk")).to_contain_text("The only one.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,7 +24,6 @@ from ilf.commands.options import (
     reward_of,
     sampling_of,
 )
-from ilf.notes import Lines
 from ilf.output import answer
 
 
@@ -127,7 +126,8 @@ def refine(
         bool, typer.Option("--by-parts", help="One bug at a time: -n samples a part, one refinement an item.")
     ] = False,
     lines: Annotated[
-        Lines, typer.Option(help="How notes about lines name them in the prompt (prompts.lines).")
+        Literal["number", "quote", "none"],
+        typer.Option(help="How notes about lines name them in the prompt (prompts.lines)."),
     ] = "number",
     engine: Engine = "auto",
     options: Options = [],  # noqa: B006
