@@ -55,14 +55,14 @@ def tag(writer: Callable[[], Writer], subjects: Sequence[Subject], *, seed: int 
 
 
 def tag_by_likelihood(model: Model, subjects: Sequence[Subject]) -> list[tuple[str, ...]]:
-    """The one kind for each that a model with weights finds likeliest, beside what it finds for others.
+    """The one kind for each that a model finds likelier than it does for the other subjects.
 
     The log-probability of a kind's first token as the answer, less its mean over all subjects (batch
     calibration, Zhou et al. 2023, arXiv 2309.17249): a small model likes the first kind of the list whatever
     it is asked. Needs several subjects to mean anything.
 
     Args:
-        model: with weights at hand.
+        model: with weights at hand, which are read.
         subjects: what to tag.
 
     Raises:
