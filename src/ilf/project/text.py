@@ -63,6 +63,28 @@ FINETUNE = """\
 method = "finetune"             # learns from the corrected programs on split refine
 finetune = { learning_rate = 5e-5, batch_size = 8, epochs = 3, warmup_ratio = 0.1 }"""
 
+REWARD = """
+[verify.reward]                 # what a text is worth, from 0 to 1: docs/text.md
+threshold = 0.8                 # an answer under it is wrong
+terms = [{ by = "function", function = "rules:score" }]   # rules.py: start with PYTHONPATH=. ilf run
+
+[selection]
+strategy = "best"               # of the refinements that reach the threshold the one with the highest R
+"""
+
+RULES = '''"""What a text is worth, from 0 to 1, and what is missing in a sentence. A start: make it yours."""
+
+
+def score(task, text):
+    """Half for what `tests` wants to be kept, half for at most 1.5 times the words of the reference."""
+    missing = [fact for fact in task.tests if fact.lower() not in text.lower()]
+    kept = 1 - len(missing) / len(task.tests) if task.tests else 1.0
+    words, most = len(text.split()), int(1.5 * len((task.reference or "").split())) or 100
+    why = [f"It leaves out {' and '.join(missing)}."] if missing else []
+    why += [f"It has {words} words; at most {most} are asked for."] if words > most else []
+    return (kept + min(1.0, most / max(1, words))) / 2, " ".join(why)
+'''
+
 README = """\
 # {name}
 
