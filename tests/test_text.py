@@ -333,7 +333,7 @@ def test_from_the_command_line(tmp_path):
 
 def test_people_who_annotate_see_what_their_text_is_worth(rules):
     pytest.importorskip("sqlalchemy", reason="the extra 'annotate' is not installed")
-    from ilf.annotate.command import make_checker
+    from ilf.annotate.serving import make_checker
 
     checker = make_checker(VerifyConfig(reward=RewardConfig(terms=[by_function()])))
     try:
