@@ -89,3 +89,63 @@ def test_a_team_works_in_postgresql(url):
     assert actions == ["claim", "draft", "submit", "accept"]
     assert "postgres" in store.place
     store.close()
+
+
+def test_two_servers_never_give_one_item_twice(url, tmp_path):
+    """Both serve one database to people who ask now one, now the other; one is killed in the middle."""
+    import httpx
+    import psycopg
+    from annotate_queue import write_queue
+    from annotate_server import Server
+
+    socket = url.partition("?host=")[2]
+    with psycopg.connect(host=socket, user="ilf", dbname="postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE two")
+    two = url.replace("/postgres?", "/two?")
+    store = Store(two)
+    tasks = make_tasks(30)
+    store.fill(tasks, *make_failures(tasks))
+    people = [accounts.named(store, f"p{n}") for n in range(8)]
+    keys = [accounts.make_key(store, person, "test", person) for person in people]
+    servers = [Server(tmp_path / name, *write_queue(tmp_path), "--database", two) for name in "ab"]
+    left = threading.Semaphore(18)  # answers until the second one is killed
+    problems: list[str] = []
+
+    def ask(path: str, key: str, turn: int, **body: object) -> httpx.Response:
+        for attempt in range(20):
+            server = servers[(turn + attempt) % 2]
+            try:
+                return httpx.post(
+                    f"{server.url}/api/v1{path}", json=body or None, timeout=30,
+                    headers={"authorization": f"Bearer {key}", "idempotency-key": f"{key[-6:]}{path}{turn}"},
+                )  # fmt: skip
+            except httpx.TransportError:
+                continue  # killed: the other one answers
+        raise AssertionError("no server answers")
+
+    def work(key: str, turn: int) -> None:
+        try:
+            while (got := ask("/claim", key, turn)).status_code == 200:
+                item, turn = got.json(), turn + 1
+                said = {"text": f"It adds a constant where it should double, in {item['task_id']}."}
+                reply = ask(f"/items/{item['item']}/answer", key, turn, version=item["version"], **said)
+                if reply.status_code not in (
+                    200,
+                    409,
+                ):  # 409: it was taken, and the reply lost with the server
+                    problems.append(reply.text)
+                if not left.acquire(blocking=False):
+                    servers[1].kill()
+        except Exception as error:
+            problems.append(repr(error))
+
+    threads = [threading.Thread(target=work, args=(key, n)) for n, key in enumerate(keys)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    servers[0].kill()
+    assert problems == [] and servers[1].process.poll() is not None
+    accepted = [feedback.task_id for feedback in store.accepted()]
+    store.close()
+    assert len(accepted) == len(set(accepted)) == 36

@@ -167,6 +167,7 @@ def open_store(folder: RunFolder, database: str | None) -> Store:
         return Store(note.read_text(encoding="utf-8").strip() if note.is_file() else folder.annotations)
     store = Store(database)
     note.touch(mode=0o600)  # it may hold a password
+    note.chmod(0o600)
     note.write_text(database + "\n", encoding="utf-8")
     return store
 

@@ -120,12 +120,11 @@ class Database:
                 )
             connection.rollback()
             if not self.sqlite:
-                connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+                # Of this transaction, as the migration is: it goes with it, however that ends.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
-            if not self.sqlite:
-                connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
 
     def close(self) -> None:
         """Close all connections."""
