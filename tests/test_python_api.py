@@ -28,7 +28,7 @@ SIGNATURES = {
 }
 FIELDS = {
     "Task": "task_id description entry_point tests prefix setup example reference split tags isolation kind",
-    "Feedback": "task_id code text source author seconds refinement tags bugs model foreign warnings created",
+    "Feedback": "task_id code text source author seconds refinement tags bugs model foreign warnings assisted created notes",
 }
 
 

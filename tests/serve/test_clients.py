@@ -14,6 +14,9 @@ from ilf.errors import DataError
 from ilf.serve.keys import read_keys
 from ilf.serve.queue import FairQueue, Full, Item
 
+SLOW_ONES = [f"{SLOW}\n# {number}\n" for number in range(300)]
+"""Each another text: the same one would run once."""
+
 
 def test_a_key_is_needed(keyed):
     url = keyed.url + "/v1/verify"
@@ -48,7 +51,7 @@ def test_a_full_queue_says_when_to_come_again(keyed):
     statuses = []
 
     def fill(name):
-        with httpx.stream("POST", url, json=ask(*[SLOW] * 300), headers=bearer(name), timeout=60) as response:
+        with httpx.stream("POST", url, json=ask(*SLOW_ONES), headers=bearer(name), timeout=60) as response:
             statuses.append(response.status_code)
             filled.wait(60)
 
@@ -84,7 +87,7 @@ def test_a_client_with_slow_programs_does_not_hold_up_another(keyed):
 
     def slow():
         with httpx.stream(
-            "POST", keyed.url + "/v1/verify", json=ask(*[SLOW] * 300), headers=bearer("one"), timeout=120
+            "POST", keyed.url + "/v1/verify", json=ask(*SLOW_ONES), headers=bearer("one"), timeout=120
         ) as response:
             started.set()
             for number, _ in enumerate(response.iter_lines(), start=1):

@@ -227,7 +227,7 @@ def test_a_map_from_the_command_line_and_the_config(tmp_path, capsys):
         ("task_id", ConfigError, "FIELD=COLUMN was expected"),
         ("taskid=id", ConfigError, "no field 'taskid'; did you mean task_id"),
         ("task_id=no", DataError, "line 1: task_id: there is no column 'no'; the row has id, ask, sol, checks"),
-        ("task_id=id,description=ask", DataError, "line 1: tests: Field required"),
+        ("task_id=id,description=ask", DataError, "line 1: tests: no tests; a task needs at least one"),
         ("description=ask,tests=ask", DataError, "line 1: entry_point: Field required"),
     ],
 )  # fmt: skip
