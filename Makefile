@@ -76,6 +76,10 @@ $(VENV)/.dev: $(VENV)/.models requirements/test.txt
 browser: $(VENV)/.dev
 	@bash tools/browser_setup.sh
 
+# The editor alone, without Chromium.
+bundle:
+	@bash tools/browser_setup.sh bundle
+
 # Needs a builder (docker or podman); see docs/docker.md.
 images:
 	docker build --tag ilf .

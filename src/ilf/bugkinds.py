@@ -13,13 +13,13 @@ from ilf.errors import DataError
 from ilf.feedback import model_tagger, recorded
 from ilf.feedback.case import Case
 from ilf.feedback.tagger import PAPER_CATEGORIES, categories, of_failure
-from ilf.kinds.function import check_sandbox
 from ilf.places import Local
 from ilf.policy import Model
-from ilf.progress import progress, say
+from ilf.progress import say
 from ilf.records import Program, Task, write_jsonl
 from ilf.runfolder import RunFolder
 from ilf.runner import writable
+from ilf.standalone import by_id, verdicts_on
 from ilf.tasks import load_tasks
 from ilf.terminal import print_table
 
@@ -39,15 +39,13 @@ def agree(
         DataError: no feedback on the tasks.
         SandboxUnavailable: there is no isolation to run programs in.
     """
-    tasks = {task.task_id: task for task in load_tasks(source)}
+    tasks = by_id(load_tasks(source))
     items = recorded.read(feedback, tasks)
     # A suite may have tags of its own, which are no kinds of bug.
     tagged = [item for item in items if PAPER_CATEGORIES.keys() & set(item.tags)]
     # Where an item is on a program that passes there is no failure to look at.
     programs = [Program(task_id=item.task_id, code=item.code) for item in tagged or items]
-    check_sandbox(verify)
-    with progress("verifying programs", len(programs)) as bar:
-        verdicts = list(Local().verify(tasks, programs, verify, bar))
+    verdicts = verdicts_on(tasks, programs, verify)
     judged = [
         (
             item,
@@ -100,7 +98,7 @@ def tag(source: str, feedback: Path, out: Path, tagger: Model) -> dict[str, int]
     Raises:
         DataError: no feedback on the tasks, or `out` cannot be written.
     """
-    tasks = {task.task_id: task for task in load_tasks(source)}
+    tasks = by_id(load_tasks(source))
     writable(out)
     items = recorded.read(feedback, tasks)
     bare = [number for number, item in enumerate(items) if not item.tags]
@@ -125,7 +123,7 @@ def tag_answers(run: Path, source: str, tagger: Model) -> dict[str, int]:
     from ilf.annotate.command import open_store
     from ilf.annotate.statistics import KINDS
 
-    tasks = {task.task_id: task for task in load_tasks(source)}
+    tasks = by_id(load_tasks(source))
     store = open_store(RunFolder(run), None)
     try:
         items = [item for item in exchange.said(store) if not item.tags and item.task_id in tasks]

@@ -10,14 +10,12 @@ from typing import Any
 from ilf.config import VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.formats.programs import Programs
-from ilf.kinds.function import check_sandbox
-from ilf.places import Local
 from ilf.policy import Model
-from ilf.progress import progress, say
+from ilf.progress import say
 from ilf.records import Program, Refinement, Rows, Task, Verdict, write_jsonl
 from ilf.runner import writable
 from ilf.sandbox.command import check_programs
-from ilf.standalone import by_id
+from ilf.standalone import by_id, verdicts_on
 from ilf.tasks import load_tasks
 from ilf.terminal import percent, print_table
 
@@ -135,6 +133,4 @@ def _verified(
     check_programs(found, dict(tasks))
     rows = (Program(task_id=row["task_id"], code=row["code"]) for _, row in found)
     distinct = list({program.program_id: program for program in rows}.values())
-    check_sandbox(verify)
-    with progress("verifying programs", len(distinct)) as bar:
-        return distinct, list(Local().verify(tasks, distinct, verify, bar))
+    return distinct, verdicts_on(tasks, distinct, verify)

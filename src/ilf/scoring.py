@@ -123,13 +123,12 @@ def first_tokens(
     """
     import torch
 
-    folder = models.resolve(str(model)).path
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = models.load_tokenizer(models.resolve(str(model)).path)
     wanted = [tokenizer(word, add_special_tokens=False).input_ids[0] for word in words]
     if len(set(wanted)) < len(wanted):
         raise ModelError(f"{model}: its first token does not tell {', '.join(map(str.strip, words))} apart")
     found: list[list[float]] = [[] for _ in prompts]
-    for batch in _read(model, prompts, what):
+    for batch in _read(model, prompts, what, tokenizer):
         last = torch.arange(len(batch.numbers), device=batch.ids.device), batch.real - 1
         logprobs = batch.logits(last).float().log_softmax(1)
         for number, values in zip(batch.numbers, logprobs[:, wanted].tolist(), strict=True):
@@ -170,7 +169,7 @@ class _Batch:
         return {"input_ids": self.ids, "attention_mask": inside.long(), "use_cache": False}
 
 
-def _read(model: str | Path, texts: Sequence[str], what: str) -> Iterator[_Batch]:
+def _read(model: str | Path, texts: Sequence[str], what: str, tokenizer: Any = None) -> Iterator[_Batch]:
     """The texts in batches of alike length, the longest first."""
     if not texts:
         return
@@ -179,7 +178,7 @@ def _read(model: str | Path, texts: Sequence[str], what: str) -> Iterator[_Batch
     from ilf.training.packing import Row
 
     folder = models.resolve(str(model)).path
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = tokenizer or models.load_tokenizer(folder)
     limit = models.context_length(folder)
     ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
     long = next((number for number, row in enumerate(ids) if len(row) > limit), None)

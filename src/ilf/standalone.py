@@ -11,11 +11,12 @@ from ilf import metrics, models, policy
 from ilf.config import EngineConfig, SamplingConfig, SelectionConfig, VerifyConfig
 from ilf.errors import DataError, UserError
 from ilf.feedback import shuffled
+from ilf.kinds.function import check_sandbox
 from ilf.notes import Lines
 from ilf.places import Local
-from ilf.progress import say
+from ilf.progress import progress, say
 from ilf.prompts import Style
-from ilf.records import Example, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
+from ilf.records import Example, Program, Refinement, Rows, Task, Verdict, read_rows, write_jsonl
 from ilf.runfolder import write_text
 from ilf.runner import alone, writable
 from ilf.selection import accepted
@@ -30,6 +31,19 @@ from ilf.terminal import print_evaluations
 def by_id(tasks: Sequence[Task]) -> dict[str, Task]:
     """Tasks by their id."""
     return {task.task_id: task for task in tasks}
+
+
+def verdicts_on(
+    tasks: Mapping[str, Task], programs: Sequence[Program], verify: VerifyConfig
+) -> list[Verdict]:
+    """Verdicts on programs, in their order, with a bar.
+
+    Raises:
+        SandboxUnavailable: there is no isolation to run programs in.
+    """
+    check_sandbox(verify)
+    with progress("verifying programs", len(programs)) as bar:
+        return list(Local().verify(tasks, programs, verify, bar))
 
 
 def sample(

@@ -33,3 +33,26 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 @pytest.fixture
 def site(store: Store) -> Site:
     return Site(store)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    from annotate_server import CHROMIUM, FLAGS
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as starter:
+        chromium = starter.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    """`ilf annotate` on a queue of six tasks."""
+    from annotate_queue import write_queue
+    from annotate_server import Server
+
+    running = Server(tmp_path / "starter", *write_queue(tmp_path))
+    yield running
+    running.kill()

@@ -11,7 +11,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from annotate_queue import ANSWERS, PROGRAMS, TASKS, write_queue  # noqa: E402
-from annotate_server import CHROMIUM, FLAGS, Server, screenshots  # noqa: E402
+from annotate_server import CHROMIUM, Server, screenshots  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 from ilf.annotate.web import STATIC  # noqa: E402
@@ -24,21 +24,6 @@ pytestmark = [
     pytest.mark.skipif(not BUNDLE.is_file(), reason="the editor is not bundled: make bundle"),
 ]
 expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as starter:
-        chromium = starter.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path / "starter", *write_queue(tmp_path))
-    yield running
-    running.kill()
 
 
 def refused(message: str) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from test_annotate_browser import open_work  # noqa: E402
-from test_lines_browser import browser, open_as, pytestmark, server  # noqa: E402, F401
+from test_lines_browser import open_as, pytestmark  # noqa: E402, F401
 
 
 def test_code_grows_and_stays_so(open_as, server):  # noqa: F811

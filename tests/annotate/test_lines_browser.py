@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from annotate_queue import write_queue  # noqa: E402
-from annotate_server import CHROMIUM, FLAGS, Server  # noqa: E402
+from annotate_server import Server  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
-from test_annotate_browser import AXE, BUNDLE, open_work, saved  # noqa: E402
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: make browser, or apt-get install chromium"),
-    pytest.mark.skipif(not BUNDLE.is_file(), reason="the editor is not bundled: make bundle"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as starter:
-        chromium = starter.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
-    running = Server(tmp_path / "starter", *write_queue(tmp_path))
-    yield running
-    running.kill()
+from test_annotate_browser import AXE, open_work, pytestmark, saved  # noqa: E402, F401
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import expect  # noqa: E402
 from test_annotate_browser import AXE, open_work, saved  # noqa: E402
-from test_lines_browser import browser, open_as, pytestmark, server  # noqa: E402, F401
+from test_lines_browser import open_as, pytestmark  # noqa: E402, F401
 
 from ilf.annotate.store import Store  # noqa: E402
 

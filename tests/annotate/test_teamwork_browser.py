@@ -7,7 +7,7 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from annotate_queue import ANSWERS  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
-from test_annotate_browser import AXE, browser, join, open_work, pytestmark, server, task_of  # noqa: E402, F401
+from test_annotate_browser import AXE, join, open_work, pytestmark, task_of  # noqa: E402, F401
 
 FIRST = "queue/parse-range"
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from ilf.annotate import bulk, queue
+from ilf.annotate import bulk, queue, threads
 from ilf.annotate.answers import Draft, clean
 from ilf.annotate.checks import MOST_TEXT
-from ilf.annotate.schema import ANSWERED, Answer, Assignment, Candidate, Item, Person
+from ilf.annotate.schema import ANSWERED, Answer, Assignment, Candidate, Item, Person, candidates_of
 from ilf.annotate.store import Refused, Store
 from ilf.annotate.worth import failure_of
 from ilf.feedback import asking
@@ -56,9 +56,7 @@ def look(store: Store, person_id: int, answer_id: int) -> tuple[Answer, Item, Pe
         found = []
         for other in session.scalars(query.order_by(Item.round.desc(), Item.position).limit(_COMPARED)):
             failure = failure_of(session, other)
-            first = session.scalar(
-                select(Candidate).where(Candidate.item_id == other.id).order_by(Candidate.rank).limit(1)
-            )
+            first = session.scalar(candidates_of(other.id).limit(1))
             if failure is not None and first is not None:
                 found.append(Alike(other, first, asking.likeness(own, failure)))
         found.sort(key=lambda one: -one.likeness)
@@ -66,9 +64,7 @@ def look(store: Store, person_id: int, answer_id: int) -> tuple[Answer, Item, Pe
 
 
 def _note(session: Session, person_id: int, answer_id: int) -> Answer:
-    answer, person = session.get(Answer, answer_id), session.get(Person, person_id)
-    if answer is None or person is None or not (answer.person_id == person.id or person.role != "annotator"):
-        raise Refused("there is no such answer, or it is not yours", status=404)
+    answer = threads.allowed(session.get(Answer, answer_id), session.get(Person, person_id))
     if answer.kind != "feedback" or answer.state not in ANSWERED:
         raise Refused("only feedback that was submitted can be said elsewhere")
     return answer
@@ -108,10 +104,8 @@ def apply(store: Store, person_id: int, answer_id: int, texts: Mapping[int, str]
             if not queue.has_room(change, item, author.id):
                 left["someone else has the task"] += 1
                 continue
-            first = session.scalar(
-                select(Candidate.id).where(Candidate.item_id == item_id).order_by(Candidate.rank).limit(1)
-            )
-            draft = Draft(candidate=first, text=text, tags=list(note.tags or ()))
+            first = session.scalar(candidates_of(item_id).limit(1))
+            draft = Draft(candidate=first and first.id, text=text, tags=list(note.tags or ()))
             answer = queue.give(change, item_id, author.id)
             answer.draft = draft.model_dump(mode="json")
             if session.get(Assignment, (item_id, author.id)) is None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ilf import notes
 from ilf.annotate.checks import CATEGORIES, MOST_CODE, MOST_TEXT, Hint, edits, text_hash, unchanged
-from ilf.annotate.schema import Answer, Candidate, Item
+from ilf.annotate.schema import Answer, Candidate, Item, candidates_of
 from ilf.annotate.store import Conflict, Refused
 from ilf.annotate.suggestions import Suggested, outcomes
 from ilf.records import Program, Task, Verdict
@@ -102,9 +101,7 @@ def based_on(answer: Answer, version: int | None) -> None:
 
 def check_content(session: Session, item: Item, draft: Draft) -> Candidate:
     """The program that a draft is about; `Refused` where the draft cannot be submitted."""
-    rows = session.scalars(
-        select(Candidate).where(Candidate.item_id == item.id).order_by(Candidate.rank)
-    ).all()
+    rows = session.scalars(candidates_of(item.id)).all()
     chosen = next((row for row in rows if draft.candidate in (None, row.id)), None)
     if chosen is None:
         raise Refused("pick one of this task's programs", status=422)

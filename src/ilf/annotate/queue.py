@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ilf.annotate.answers import Draft, Work, based_on, check_content, content, fill_in
 from ilf.annotate.checks import Hint, text_hash
-from ilf.annotate.schema import ANSWERED, Answer, Assignment, Candidate, History, Item, Person
+from ilf.annotate.schema import ANSWERED, Answer, Assignment, History, Item, Person, candidates_of
 from ilf.annotate.store import Change, Refused, Store
 from ilf.records import Task, Verdict
 
@@ -150,7 +150,7 @@ def look(store: Store, person_id: int, item_id: int) -> Work:
     """
     with store.read() as session:
         item, answer = _item(session, item_id), _mine(session, person_id, item_id)
-        rows = session.scalars(select(Candidate).where(Candidate.item_id == item_id).order_by(Candidate.rank))
+        rows = session.scalars(candidates_of(item_id))
         return Work(item, Task.model_validate(item.task), list(rows), answer)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ilf.annotate import threads
 from ilf.annotate.answers import Draft, based_on, check_content, content, fill_in
-from ilf.annotate.schema import ANSWERED, Answer, Candidate, Comment, Item, Person
+from ilf.annotate.schema import ANSWERED, Answer, Candidate, Comment, Item, Person, candidates_of
 from ilf.annotate.store import Change, Refused, Store
 from ilf.records import Verdict
 
@@ -57,9 +57,7 @@ def look(store: Store, answer_id: int) -> tuple[Answer, Item, Person, list[Candi
     with store.read() as session:
         answer = _answer(session, answer_id)
         item, person = session.get(Item, answer.item_id), session.get(Person, answer.person_id)
-        rows = session.scalars(
-            select(Candidate).where(Candidate.item_id == answer.item_id).order_by(Candidate.rank)
-        )
+        rows = session.scalars(candidates_of(answer.item_id))
         assert item is not None and person is not None
         return answer, item, person, list(rows)
 
@@ -254,9 +252,7 @@ def rivals(store: Store, item_id: int) -> tuple[Item, list[Candidate], list[tupl
         item = session.get(Item, item_id)
         if item is None:
             raise Refused("there is no such task", status=404)
-        programs = session.scalars(
-            select(Candidate).where(Candidate.item_id == item_id).order_by(Candidate.rank)
-        )
+        programs = session.scalars(candidates_of(item_id))
         rows = session.execute(
             select(Answer, Person)
             .join(Person, Answer.person_id == Person.id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, MetaData, Select, Text, UniqueConstraint, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ilf.records import Program, Verdict
@@ -255,6 +255,11 @@ def utc(seconds: float | None) -> str | None:
 def assisted(answer: Answer) -> tuple[str, ...]:
     """The sources of suggestions whose words are in an answer's text."""
     return tuple(dict.fromkeys(s["source"] for s in answer.suggestions or () if s["outcome"] != "refused"))
+
+
+def candidates_of(item_id: int) -> Select[Candidate]:
+    """An item's wrong programs, the easiest to fix first."""
+    return select(Candidate).where(Candidate.item_id == item_id).order_by(Candidate.rank)
 
 
 def candidate(item: Item, place: int, program: Program, verdict: Verdict | None) -> Candidate:

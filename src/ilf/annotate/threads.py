@@ -35,7 +35,7 @@ def say(store: Store, person_id: int, answer_id: int, text: str) -> None:
     if len(text) > MOST:
         raise Refused(f"the comment has {len(text):,} characters; at most {MOST:,}", status=422)
     with store.write() as change:
-        _allowed(change.session.get(Answer, answer_id), change.session.get(Person, person_id))
+        allowed(change.session.get(Answer, answer_id), change.session.get(Person, person_id))
         add(change, person_id, answer_id, text)
 
 
@@ -46,7 +46,7 @@ def talk(store: Store, person_id: int, answer_id: int) -> tuple[Answer, list[tup
         Refused: as `say`.
     """
     with store.read() as session:
-        answer = _allowed(session.get(Answer, answer_id), session.get(Person, person_id))
+        answer = allowed(session.get(Answer, answer_id), session.get(Person, person_id))
         rows = session.execute(
             select(Comment, Person)
             .join(Person, Comment.person_id == Person.id)
@@ -63,7 +63,12 @@ def counts(store: Store, answer_ids: Sequence[int]) -> dict[int, int]:
         return dict(session.execute(query.group_by(Comment.answer_id)).all())
 
 
-def _allowed(answer: Answer | None, person: Person | None) -> Answer:
+def allowed(answer: Answer | None, person: Person | None) -> Answer:
+    """An answer that a person may read: their own, or a reviewer's to judge.
+
+    Raises:
+        Refused: it is not there, or another's (404).
+    """
     if answer is None or person is None or not (answer.person_id == person.id or person.role in _READERS):
         raise Refused("there is no such answer, or it is not yours", status=404)
     return answer

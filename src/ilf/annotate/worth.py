@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ilf.annotate.schema import Candidate, Item
+from ilf.annotate.schema import Item, candidates_of
 from ilf.annotate.store import Store
 from ilf.feedback import asking
 from ilf.records import Program, Task, Verdict
@@ -29,7 +29,7 @@ def failure_of(session: Session, item: Item) -> asking.Failure | None:
 
 
 def _pairs(session: Session, item: Item) -> list[asking.Pair]:
-    rows = session.scalars(select(Candidate).where(Candidate.item_id == item.id).order_by(Candidate.rank))
+    rows = session.scalars(candidates_of(item.id))
     return [
         (Program.model_validate(row.program), Verdict.model_validate(row.verdict))
         for row in rows
